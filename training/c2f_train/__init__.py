@@ -1,0 +1,1 @@
+"""Training of the amodal completion models: data, networks, loops and export."""

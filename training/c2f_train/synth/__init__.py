@@ -1,0 +1,1 @@
+"""Synthetic clips with true amodal masks, drawn on a CPU."""
