@@ -1,0 +1,204 @@
+"""What training and runtime agree on: the model manifest, its strict reader, and the errors.
+
+A bundle `models/<name>/` holds `manifest.yaml`, ONNX graphs and `golden.npz`. The manifest is the whole
+contract; this module gives it types and refuses what it does not know. It reads no file: see `bundle.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+SCHEMA_VERSION = 1
+MASK_CHANNELS = ("visible", "others", "inside")
+"""Mask planes a model may ask for: the object's visible pixels; the visible pixels of all other
+instances; which pixels of the crop lie inside the image."""
+
+T = TypeVar("T")
+
+
+class ContractError(ValueError):
+    """Model, manifest or configuration disagree: refuse to configure."""
+
+
+class InputError(ValueError):
+    """This message cannot be used: count it, say so (throttled), drop it, go on."""
+
+
+class EngineError(RuntimeError):
+    """The engine failed on this batch: publish nothing for the frame, say so, go on."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A graph's input or output. shape: ints, or one-letter names for dynamic sizes ("N")."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """One ONNX file of the bundle, with its hash and its tensors in order."""
+
+    file: str
+    sha256: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
+class CropSpec:
+    """How an object is cut out: a square of `scale` times the longer side of the visible box, never
+    below `min_side_fraction` of the image's shorter side, resampled to `size` x `size`."""
+
+    rule: str
+    size: int
+    scale: float
+    min_side_fraction: float
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Value range of the network inputs: (rgb / 255 - mean) / std; mask planes in 0..1."""
+
+    channel_order: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    mask_channels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TokenSpec:
+    """Token grid (rows = columns = grid), codebook size, and mask-and-predict steps K."""
+
+    grid: int
+    codebook_size: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class TemporalSpec:
+    """mode: `image` (no memory). window: observations kept per track."""
+
+    mode: str
+    window: int
+
+
+@dataclass(frozen=True)
+class GoldenSpec:
+    """A stored batch and its outputs; an engine must reproduce it within `tolerance` (absolute)."""
+
+    file: str
+    sha256: str
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The whole contract of a model bundle. `made` is free text for people: data, metrics, cost."""
+
+    schema_version: int
+    model_id: str
+    description: str
+    temporal: TemporalSpec
+    crop: CropSpec
+    input: InputSpec
+    tokens: TokenSpec
+    mask_threshold: float
+    graph: GraphSpec
+    golden: GoldenSpec
+    made: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        _require(self.schema_version == SCHEMA_VERSION, "schema_version", self.schema_version, SCHEMA_VERSION)
+        _require(bool(self.model_id), "model_id", self.model_id, "a name")
+        _require(self.temporal.mode == "image", "temporal.mode", self.temporal.mode, "image")
+        _require(self.temporal.window >= 1, "temporal.window", self.temporal.window, "at least 1")
+        _require(self.crop.rule == "square", "crop.rule", self.crop.rule, "square")
+        _require(self.crop.size >= 8, "crop.size", self.crop.size, "at least 8")
+        _require(self.crop.scale >= 1, "crop.scale", self.crop.scale, "at least 1")
+        _require(0 <= self.crop.min_side_fraction <= 1, "crop.min_side_fraction", self.crop.min_side_fraction, "0..1")
+        _require(self.input.channel_order == "rgb", "input.channel_order", self.input.channel_order, "rgb")
+        unknown = set(self.input.mask_channels) - set(MASK_CHANNELS)
+        _require(not unknown, "input.mask_channels", sorted(unknown), f"only {', '.join(MASK_CHANNELS)}")
+        _require(all(s > 0 for s in self.input.std), "input.std", self.input.std, "positive numbers")
+        _require(0 < self.mask_threshold < 1, "mask_threshold", self.mask_threshold, "between 0 and 1")
+        size, planes = self.crop.size, len(self.input.mask_channels)
+        expected = (("image", ("N", 3, size, size)), ("masks", ("N", planes, size, size)))
+        found = tuple((t.name, t.shape) for t in self.graph.inputs)
+        _require(found == expected, "graph.inputs", found, expected)
+        outputs = {t.name: t.shape for t in self.graph.outputs}
+        _require(outputs.get("amodal") == ("N", size, size), "graph.outputs amodal", outputs, ("N", size, size))
+
+
+def _require(holds: bool, key: str, found: object, expected: object) -> None:
+    if not holds:
+        raise ContractError(f"manifest: {key} is {found!r}, expected {expected}; export the model again or update c2f_ros")
+
+
+def parse(kind: type[T], value: object, where: str) -> T:
+    """A `kind` made from plain YAML data; `kind` is a frozen dataclass, possibly nested.
+
+    Raises ContractError on an unknown key, a missing key or a wrong type, naming the key as `where.key`.
+    An int is accepted where a float is expected; nothing else is converted.
+    """
+    if not isinstance(value, Mapping):
+        raise ContractError(f"{where}: found {type(value).__name__}, expected a mapping of keys; check the file")
+    hints = typing.get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(str(k) for k in value if k not in fields)
+    if unknown:
+        raise ContractError(f"{where}: unknown key {', '.join(unknown)}; known keys are {', '.join(fields)}")
+    missing = [n for n, f in fields.items() if n not in value and f.default is dataclasses.MISSING]
+    if missing:
+        raise ContractError(f"{where}: missing key {', '.join(missing)}; add it")
+    return kind(**{name: _convert(hints[name], item, f"{where}.{name}") for name, item in value.items()})
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return parse(hint, value, where)  # type: ignore[arg-type]
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        return _convert_tuple(arguments, value, where)
+    if origin is types.UnionType:
+        accepted: tuple[type, ...] = arguments
+    elif origin is not None:
+        accepted = (origin,)
+    else:
+        accepted = (hint,)
+    if float in accepted and type(value) is int:
+        return float(value)
+    if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in accepted):
+        names = " or ".join(k.__name__ for k in accepted)
+        raise ContractError(f"{where}: found {value!r}, expected {names}; correct the value")
+    return value
+
+
+def _convert_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ContractError(f"{where}: found {value!r}, expected a list; correct the value")
+    if arguments[-1] is Ellipsis:
+        kinds = (arguments[0],) * len(value)
+    else:
+        kinds = arguments
+    if len(kinds) != len(value):
+        raise ContractError(f"{where}: found {len(value)} items, expected {len(kinds)}; correct the list")
+    return tuple(_convert(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
+
+
+def to_plain(record: Any) -> Any:
+    """The nested dataclass `record` as plain dicts and lists, ready for YAML; `parse` is its inverse."""
+    if dataclasses.is_dataclass(record):
+        return {f.name: to_plain(getattr(record, f.name)) for f in dataclasses.fields(record)}
+    if isinstance(record, (list, tuple)):
+        return [to_plain(item) for item in record]
+    if isinstance(record, Mapping):
+        return {key: to_plain(item) for key, item in record.items()}
+    return record

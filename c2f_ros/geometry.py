@@ -1,0 +1,214 @@
+"""Boxes, placed masks, the crop rule, and its inverse. Pure numpy and OpenCV; training and runtime share it.
+
+Pixel (x, y) is column x, row y. Boxes are half-open: columns x0..x1-1, rows y0..y1-1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+BoolArray = NDArray[np.bool_]
+ByteArray = NDArray[np.uint8]
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A half-open pixel rectangle; it may reach outside the image. Empty if x1 <= x0 or y1 <= y0."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def width(self) -> int:
+        return max(0, self.x1 - self.x0)
+
+    @property
+    def height(self) -> int:
+        return max(0, self.y1 - self.y0)
+
+    @property
+    def is_empty(self) -> bool:
+        return self.x1 <= self.x0 or self.y1 <= self.y0
+
+    def intersect(self, other: Box) -> Box:
+        """The common rectangle; `EMPTY_BOX` if there is none."""
+        box = Box(max(self.x0, other.x0), max(self.y0, other.y0), min(self.x1, other.x1), min(self.y1, other.y1))
+        return EMPTY_BOX if box.is_empty else box
+
+    def enclose(self, other: Box) -> Box:
+        """The smallest rectangle that holds both; an empty box adds nothing."""
+        if self.is_empty or other.is_empty:
+            return other if self.is_empty else self
+        return Box(min(self.x0, other.x0), min(self.y0, other.y0), max(self.x1, other.x1), max(self.y1, other.y1))
+
+    def clip(self, height: int, width: int) -> Box:
+        """The part inside an image of `height` x `width`; `EMPTY_BOX` if wholly outside."""
+        return self.intersect(Box(0, 0, width, height))
+
+    def within(self, origin: Box) -> tuple[slice, slice]:
+        """Row and column slices of this box in an array that covers `origin`."""
+        return (slice(self.y0 - origin.y0, self.y1 - origin.y0), slice(self.x0 - origin.x0, self.x1 - origin.x0))
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Row and column slices of this box in a whole-image array; the box must lie inside."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+
+EMPTY_BOX = Box(0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlacedMask:
+    """A mask stored as the rectangle that holds it. mask: bool [box.height, box.width]."""
+
+    box: Box
+    mask: BoolArray
+
+    def __post_init__(self) -> None:
+        if self.mask.shape != (self.box.height, self.box.width) or self.mask.dtype != np.bool_:
+            raise ValueError(
+                f"mask is {self.mask.dtype} {self.mask.shape}, its box is {self.box.height}x{self.box.width}; "
+                "pass a bool mask of the box's size"
+            )
+
+    @property
+    def area(self) -> int:
+        """Pixels that are set."""
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def is_empty(self) -> bool:
+        return self.box.is_empty or not self.mask.any()
+
+    def full(self, height: int, width: int) -> BoolArray:
+        """bool [height, width]: the mask in the whole image; the box must lie inside it."""
+        out = np.zeros((height, width), bool)
+        out[self.box.slices] = self.mask
+        return out
+
+
+EMPTY_MASK = PlacedMask(EMPTY_BOX, np.zeros((0, 0), bool))
+
+
+def tighten(mask: PlacedMask) -> PlacedMask:
+    """The same pixels in their smallest rectangle; `EMPTY_MASK` if none is set."""
+    rows = np.flatnonzero(mask.mask.any(axis=1))
+    if rows.size == 0:
+        return EMPTY_MASK
+    columns = np.flatnonzero(mask.mask.any(axis=0))
+    y0, y1, x0, x1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    box = Box(mask.box.x0 + x0, mask.box.y0 + y0, mask.box.x0 + x1, mask.box.y0 + y1)
+    return PlacedMask(box, mask.mask[y0:y1, x0:x1])
+
+
+def place(mask: BoolArray) -> PlacedMask:
+    """The set pixels of a whole-image mask [H, W], placed."""
+    return tighten(PlacedMask(Box(0, 0, mask.shape[1], mask.shape[0]), mask))
+
+
+def union(a: PlacedMask, b: PlacedMask) -> PlacedMask:
+    """Pixels set in either mask; the box encloses both."""
+    box = a.box.enclose(b.box)
+    out = np.zeros((box.height, box.width), bool)
+    for part in (a, b):
+        if not part.box.is_empty:
+            out[part.box.within(box)] |= part.mask
+    return PlacedMask(box, out)
+
+
+def count_common(a: PlacedMask, b: PlacedMask) -> int:
+    """Pixels set in both masks."""
+    box = a.box.intersect(b.box)
+    if box.is_empty:
+        return 0
+    return int(np.count_nonzero(a.mask[box.within(a.box)] & b.mask[box.within(b.box)]))
+
+
+def minus(a: PlacedMask, b: PlacedMask) -> PlacedMask:
+    """Pixels of `a` that are not in `b`, in a's box."""
+    box = a.box.intersect(b.box)
+    if box.is_empty:
+        return a
+    out = a.mask.copy()
+    out[box.within(a.box)] &= ~b.mask[box.within(b.box)]
+    return PlacedMask(a.box, out)
+
+
+def square_crop(visible: Box, height: int, width: int, scale: float, min_side_fraction: float) -> Box:
+    """The square to cut for an object whose visible pixels fill `visible`, centred on it.
+
+    Its side is `scale` times the longer side, but at least `min_side_fraction` of the image's shorter side:
+    a small visible part must not hide the whole object from the crop. It may reach outside the image.
+    """
+    side = max(round(scale * max(visible.width, visible.height)), round(min_side_fraction * min(height, width)), 1)
+    x0 = (visible.x0 + visible.x1 - side) // 2
+    y0 = (visible.y0 + visible.y1 - side) // 2
+    return Box(x0, y0, x0 + side, y0 + side)
+
+
+def crop_pixels(image: ByteArray, box: Box, size: int) -> ByteArray:
+    """`image` [H, W] or [H, W, C] cut to `box` and resampled to [size, size(, C)]; outside the image is 0."""
+    inside = box.clip(image.shape[0], image.shape[1])
+    if inside.is_empty:
+        return np.zeros((size, size, *image.shape[2:]), np.uint8)
+    return _resample(_pad(image[inside.slices], inside, box), size)
+
+
+def crop_mask(mask: PlacedMask, box: Box, size: int) -> ByteArray:
+    """uint8 [size, size]: how much of each crop pixel the mask covers, 0..255."""
+    inside = mask.box.intersect(box)
+    if inside.is_empty:
+        return np.zeros((size, size), np.uint8)
+    return _resample(_pad(mask.mask[inside.within(mask.box)].view(np.uint8) * np.uint8(255), inside, box), size)
+
+
+def crop_inside(box: Box, height: int, width: int, size: int) -> ByteArray:
+    """uint8 [size, size]: 255 where the crop lies inside the image of `height` x `width`."""
+    whole = Box(0, 0, width, height)
+    if box.intersect(whole) == box:
+        return np.full((size, size), 255, np.uint8)
+    inside = box.clip(height, width)
+    return _resample(_pad(np.full((inside.height, inside.width), 255, np.uint8), inside, box), size)
+
+
+def _pad(part: ByteArray, inside: Box, box: Box) -> ByteArray:
+    if inside == box:
+        return part
+    out = np.zeros((box.height, box.width, *part.shape[2:]), np.uint8)
+    out[inside.within(box)] = part
+    return out
+
+
+def _resample(square: ByteArray, size: int) -> ByteArray:
+    if square.shape[0] == size:
+        return np.ascontiguousarray(square)
+    how = cv2.INTER_AREA if square.shape[0] > size else cv2.INTER_LINEAR
+    return cv2.resize(square, (size, size), interpolation=how)
+
+
+def paste_probability(probability: FloatArray, box: Box, height: int, width: int, threshold: float) -> PlacedMask:
+    """Where `probability` [S, S], laid over the square `box`, exceeds `threshold`, inside the image.
+
+    The inverse of the crop: linear between crop pixels, area when the box is smaller than the crop.
+    A crop wholly outside the image, or nothing above the threshold, gives `EMPTY_MASK`.
+    Raises ValueError if the map is not square: crops are square (manifest `crop.size`).
+    """
+    size = probability.shape[0]
+    if probability.ndim != 2 or size != probability.shape[1]:
+        raise ValueError(f"probability map is {probability.shape}, crops are square; check the engine's output")
+    inside = box.clip(height, width)
+    if inside.is_empty:
+        return EMPTY_MASK
+    full = probability
+    if box.width != size:
+        how = cv2.INTER_AREA if box.width < size else cv2.INTER_LINEAR
+        full = cv2.resize(probability, (box.width, box.height), interpolation=how)
+    return tighten(PlacedMask(inside, full[inside.within(box)] > threshold))

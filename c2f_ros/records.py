@@ -1,0 +1,181 @@
+"""What each of the eight steps hands to the next: frozen records, checked once, when made.
+
+Letters in shapes: N objects, H W image, S crop size, M mask planes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2f_ros.contract import InputError
+from c2f_ros.geometry import Box, ByteArray, FloatArray, PlacedMask
+
+
+class Status(IntEnum):
+    """How an amodal mask came about; the numbers are those of AmodalInstance.msg."""
+
+    OK = 0
+    SHORT_WINDOW = 1
+    INVISIBLE = 2
+    NOT_INFERRED = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A camera image as it came. pixels: uint8 [H, W, C], a view of the message wherever possible;
+    encoding: one of rgb8, bgr8, rgba8, bgra8, mono8; header: the message's own, handed on unchanged."""
+
+    stamp_ns: int
+    header: Any
+    pixels: ByteArray
+    encoding: str
+    received_s: float
+
+    @property
+    def height(self) -> int:
+        return self.pixels.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.pixels.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class VisibleInstance:
+    """One upstream instance. upstream_id: "" where the segmenter sends none; score: 0..1."""
+
+    upstream_id: str
+    class_id: str
+    score: float
+    visible: PlacedMask
+
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """All upstream instances of one image. labels: [H, W], k + 1 where instances[k] is visible, 0 elsewhere
+    (where upstream masks overlap, the later instance)."""
+
+    stamp_ns: int
+    instances: tuple[VisibleInstance, ...]
+    labels: NDArray[np.integer]
+
+    @property
+    def height(self) -> int:
+        return self.labels.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.labels.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class PairedFrame:
+    """An image and the instances with its stamp; both have the same size, or InputError is raised."""
+
+    frame: Frame
+    instances: Instances
+
+    def __post_init__(self) -> None:
+        image, masks = (self.frame.height, self.frame.width), (self.instances.height, self.instances.width)
+        if image != masks:
+            raise InputError(
+                f"image is {image[0]}x{image[1]} (rows x columns), masks are {masks[0]}x{masks[1]}; "
+                "send masks at the image's size"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedFrame:
+    """A paired frame with one track id per instance, never empty, unique within the frame."""
+
+    paired: PairedFrame
+    track_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """One object in one frame. rgb: uint8 [S, S, 3]; masks: uint8 [M, S, S], coverage 0..255."""
+
+    stamp_ns: int
+    box: Box
+    rgb: ByteArray
+    masks: ByteArray
+
+
+@dataclass(frozen=True, eq=False)
+class ObservedFrame:
+    """A tracked frame with every track's window as it is now, oldest observation first, the last one of
+    this very frame; `None` for instances beyond the node's limit of objects."""
+
+    tracked: TrackedFrame
+    windows: tuple[tuple[Observation, ...] | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Network inputs of the frame's inferred objects. image: [N, 3, S, S]; masks: [N, M, S, S]."""
+
+    image: FloatArray
+    masks: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class MaskProbabilities:
+    """Engine output: probability that a crop pixel belongs to the whole object, [N, S, S]."""
+
+    amodal: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class AmodalInstance:
+    """One object, whole. `amodal` contains `visible`. amodal_score: expected IoU under the model's own
+    probabilities, 0..1. occlusion_ratio: hidden share of the amodal mask, 0..1. occluded_by: track ids of the
+    objects seen where this one is hidden, largest overlap first."""
+
+    track_id: str
+    class_id: str
+    score: float
+    visible: PlacedMask
+    amodal: PlacedMask
+    amodal_score: float
+    occlusion_ratio: float
+    occluded_by: tuple[str, ...]
+    frames_used: int
+    status: Status
+
+
+@dataclass(frozen=True, eq=False)
+class AmodalFrame:
+    """The result for one image; height and width are the image's."""
+
+    stamp_ns: int
+    header: Any
+    height: int
+    width: int
+    model_id: str
+    instances: tuple[AmodalInstance, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SourceObject:
+    """Ground truth of one object: its class and, where known, its whole mask."""
+
+    class_id: str
+    amodal: PlacedMask | None
+
+
+@dataclass(frozen=True, eq=False)
+class SourceFrame:
+    """One frame of a recorded or generated sequence. rgb: uint8 [H, W, 3]; labels: int32 [H, W], object id
+    where visible, 0 elsewhere; objects: by id, hidden ones included."""
+
+    stamp_ns: int
+    rgb: ByteArray
+    labels: NDArray[np.int32]
+    objects: Mapping[int, SourceObject]
