@@ -22,14 +22,17 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 from lifecycle_msgs.msg import Transition
 
-# (state before, state after) of the transitions that failed, and what to do then.
+# (state before, state after) of the transitions that failed: what that means, and the command that tries again.
 FAILED_TRANSITIONS = {
-    ("configuring", "unconfigured"): "did not configure",
-    ("configuring", "errorprocessing"): "did not configure",
-    ("activating", "inactive"): "did not activate",
-    ("activating", "errorprocessing"): "did not activate",
-    ("errorprocessing", "finalized"): "could not recover from an error",
+    ("configuring", "unconfigured"): ("did not configure", "configure"),
+    ("configuring", "errorprocessing"): ("did not configure", "configure"),
+    ("activating", "inactive"): ("did not activate", "activate"),
+    ("activating", "errorprocessing"): ("did not activate", "configure"),
+    ("deactivating", "errorprocessing"): ("did not deactivate", "configure"),
+    ("cleaningup", "errorprocessing"): ("did not clean up", "configure"),
 }
+# Below our own messages, `debug` would bury them under one line per DDS endpoint.
+CHATTY_LOGGERS = ("rcl", "rmw_fastrtps_cpp")
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -39,7 +42,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node c2f."),
         DeclareLaunchArgument("params_file", default_value=default_parameters, description="The node's parameters."),
         DeclareLaunchArgument(
-            "model", default_value="c2f_nano", description="Model by name or folder; '' keeps the one in params_file."
+            "model", default_value="", description="Model by name or folder; empty: the one that params_file names."
         ),
         DeclareLaunchArgument("image", default_value="/camera/image_raw", description="Topic of the camera's images."),
         DeclareLaunchArgument(
@@ -80,10 +83,18 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             {name: ParameterValue(text, value_type=str) for name, text in parameters.items()},
         ],
         remappings=[("~/input/image", value["image"]), (f"~/input/{kind}", value[kind])],
-        ros_arguments=["--log-level", value["log_level"]],
+        ros_arguments=log_arguments(value["log_level"]),
         output="screen",
     )
     return [*autostart(node), report_failed_transitions(node), node]
+
+
+def log_arguments(level: str) -> list[str]:
+    """The ROS arguments that make the node log from `level` on."""
+    levels = [level]
+    if level == "debug":
+        levels += [f"{logger}:=info" for logger in CHATTY_LOGGERS]
+    return [argument for level in levels for argument in ("--log-level", level)]
 
 
 def autostart(node: LifecycleNode) -> list[LaunchDescriptionEntity]:
@@ -114,10 +125,10 @@ def report_failed_transitions(node: LifecycleNode) -> RegisterEventHandler:
 
     def report(context: LaunchContext) -> None:
         event = context.locals.event
-        failure = FAILED_TRANSITIONS[event.start_state, event.goal_state]
+        failure, retry = FAILED_TRANSITIONS[event.start_state, event.goal_state]
         launch.logging.get_logger("amodal.launch").error(
-            f"{node.node_name} {failure} and is {event.goal_state} now: its own message above says why; mend that, "
-            f"then start again or run `ros2 lifecycle set {node.node_name} configure`"
+            f"{node.node_name} {failure} ({event.start_state} -> {event.goal_state}): its own message says why; "
+            f"mend that, then start again or run `ros2 lifecycle set {node.node_name} {retry}`"
         )
 
     return RegisterEventHandler(OnStateTransition(matcher=has_failed, entities=[OpaqueFunction(function=report)]))
