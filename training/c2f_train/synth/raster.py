@@ -78,41 +78,66 @@ def raster_objects(
     return Layers(depth, face)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _raster_objects(points, triangles, starts, focal, depth, face):
+    height, width = depth.shape[1:]
+    pixels = _project(points, focal, height, width)
     for index in range(len(starts) - 1):
+        layer_depth, layer_face = depth[index], face[index]
         for triangle in range(starts[index], starts[index + 1]):
-            a, b, c = triangles[triangle]
-            _raster_triangle(points[a], points[b], points[c], triangle, focal, depth[index], face[index])
+            a, b, c = triangles[triangle, 0], triangles[triangle, 1], triangles[triangle, 2]
+            if points[a, 2] >= NEAR and points[b, 2] >= NEAR and points[c, 2] >= NEAR:
+                first_column, last_column = _between(pixels[a, 0], pixels[b, 0], pixels[c, 0], width)
+                first_row, last_row = _between(pixels[a, 1], pixels[b, 1], pixels[c, 1], height)
+            else:
+                first_column, last_column = _clipped(points[a], points[b], points[c], focal, 0, width)
+                first_row, last_row = _clipped(points[a], points[b], points[c], focal, 1, height)
+            if first_row <= last_row and first_column <= last_column:
+                bounds = (first_row, last_row, first_column, last_column)
+                _raster_triangle(points, a, b, c, triangle, focal, bounds, layer_depth, layer_face)
 
 
-@njit(cache=True, nogil=True)
-def _pixel_bounds(points, focal, centre, axis, size):
-    """First and last pixel whose centre the part of a triangle in front of NEAR can cover, along one axis."""
-    low, high = np.inf, -np.inf
-    for k in range(3):
-        here, following = points[k], points[(k + 1) % 3]
-        if here[2] >= NEAR:
-            value = focal * here[axis] / here[2] + centre
-            low, high = min(low, value), max(high, value)
-        if (here[2] >= NEAR) != (following[2] >= NEAR):
-            t = (NEAR - here[2]) / (following[2] - here[2])
-            value = focal * (here[axis] + t * (following[axis] - here[axis])) / NEAR + centre
-            low, high = min(low, value), max(high, value)
-    if high < low:
-        return 0, -1
-    low, high = max(low - 0.5, 0.0), min(high - 0.5, size - 1.0)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _project(points, focal, height, width):
+    """Pixel coordinates (column, row) [V, 2] of camera points; 0 where they are not in front of NEAR."""
+    pixels = np.zeros((len(points), 2))
+    for k in range(len(points)):
+        if points[k, 2] >= NEAR:
+            scale = focal / points[k, 2]
+            pixels[k, 0] = points[k, 0] * scale + width * 0.5
+            pixels[k, 1] = points[k, 1] * scale + height * 0.5
+    return pixels
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _between(a, b, c, size):
+    """First and last pixel below size whose centre lies between the least and the greatest of three numbers."""
+    low, high = max(min(a, b, c) - 0.5, 0.0), min(max(a, b, c) - 0.5, size - 1.0)
     return int(np.ceil(low - 1e-6)), int(np.floor(high + 1e-6))
 
 
-@njit(cache=True, nogil=True)
-def _raster_triangle(a, b, c, triangle, focal, depth, face):
+@njit(cache=True, nogil=True, error_model="numpy")
+def _clipped(a, b, c, focal, axis, size):
+    """As _between, along one axis, for the part of a triangle of camera points that is in front of NEAR."""
+    low, high = np.inf, -np.inf
+    for here, following in ((a, b), (b, c), (c, a)):
+        if here[2] >= NEAR:
+            value = focal * here[axis] / here[2] + size * 0.5
+            low, high = min(low, value), max(high, value)
+        if (here[2] >= NEAR) != (following[2] >= NEAR):
+            t = (NEAR - here[2]) / (following[2] - here[2])
+            value = focal * (here[axis] + t * (following[axis] - here[axis])) / NEAR + size * 0.5
+            low, high = min(low, value), max(high, value)
+    if high < low:
+        return 0, -1
+    return _between(low, low, high, size)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _raster_triangle(points, first, second, third, triangle, focal, bounds, depth, face):
+    """Draw one triangle inside its bounds (first and last row, first and last column)."""
     height, width = depth.shape
-    points = (a, b, c)
-    first_row, last_row = _pixel_bounds(points, focal, height * 0.5, 1, height)
-    first_column, last_column = _pixel_bounds(points, focal, width * 0.5, 0, width)
-    if last_row < first_row or last_column < first_column:
-        return
+    a, b, c = points[first], points[second], points[third]
     e0x, e0y, e0z = b[1] * c[2] - b[2] * c[1], b[2] * c[0] - b[0] * c[2], b[0] * c[1] - b[1] * c[0]
     e1x, e1y, e1z = c[1] * a[2] - c[2] * a[1], c[2] * a[0] - c[0] * a[2], c[0] * a[1] - c[1] * a[0]
     e2x, e2y, e2z = a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
@@ -121,10 +146,10 @@ def _raster_triangle(a, b, c, triangle, focal, depth, face):
         return
     sign = 1.0 if volume > 0.0 else -1.0
     volume *= sign
-    for row in range(first_row, last_row + 1):
+    for row in range(bounds[0], bounds[1] + 1):
         y = (row + 0.5 - height * 0.5) / focal
         base0, base1, base2 = sign * (e0y * y + e0z), sign * (e1y * y + e1z), sign * (e2y * y + e2z)
-        for column in range(first_column, last_column + 1):
+        for column in range(bounds[2], bounds[3] + 1):
             x = (column + 0.5 - width * 0.5) / focal
             w0, w1, w2 = base0 + sign * e0x * x, base1 + sign * e1x * x, base2 + sign * e2x * x
             total = w0 + w1 + w2
@@ -161,7 +186,7 @@ def resolve(layers: Layers) -> Masks:
     return Masks(labels, amodal, hides, face)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _resolve(depth, faces, labels, amodal, hides, face):
     count, height, width = depth.shape
     here = np.empty((width, count), np.int32)
@@ -191,7 +216,7 @@ def _resolve(depth, faces, labels, amodal, hides, face):
                 face[row, column] = faces[nearest, row, column]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def raster_parallel(points, triangles, size):
     """Nearest depth float32 [size, size] of triangles seen without perspective, inf where there is none.
 

@@ -49,8 +49,8 @@ class SceneConfig:
     elevation_max_degrees: float = 15.0
     orbit_degrees_per_frame: float = 15.0
     """How far the camera travels around the cluster between frames; its sign is drawn for each clip."""
-    distance_min: float = 4.5
-    distance_max: float = 7.0
+    distance_min: float = 4.4
+    distance_max: float = 6.2
     """Of the camera from the middle of the cluster."""
     field_of_view_degrees: float = 50.0
     """Of the longer image side."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -26,20 +27,21 @@ CONTACT_SIDE = 256
 CONTACT_FADE = 0.25
 """Height above the ground, in world units, at which the soft contact shadow has fallen to 37 %."""
 
+HAZE_START, HAZE_LENGTH = 9.0, 30.0
+"""Distance at which the ground starts to fade into the horizon, and how fast, in world units."""
+
 
 @dataclass(frozen=True)
 class Shadows:
     """Where the sun does not reach; made once for a scene that stands still.
 
-    frame:   float64 [3, 3], rows: map column, map row, distance from the sun.
-    origin:  float64 [2], scale: pixels of the map per world unit.
-    depth:   float32 [SHADOW_SIDE, SHADOW_SIDE], distance of the nearest surface to the sun.
-    contact: float32 [CONTACT_SIDE, CONTACT_SIDE], sky light left on the ground, 0..1; covers +-contact_reach.
+    to_map:  float64 [3, 4], world point and 1 to map column, map row, distance from the sun.
+    depth:   float32 [3, SHADOW_SIDE, SHADOW_SIDE], distance of the nearest surface to the sun, then the least and
+             the greatest of it over the 4 x 4 pixels that a look-up blends.
+    contact: float32 [CONTACT_SIDE, CONTACT_SIDE, 3], sky light left on the ground, 0..1; covers +-contact_reach.
     """
 
-    frame: NDArray[np.float64]
-    origin: NDArray[np.float64]
-    scale: float
+    to_map: NDArray[np.float64]
     depth: NDArray[np.float32]
     contact: NDArray[np.float32]
     contact_reach: float
@@ -53,24 +55,25 @@ def cast_shadows(vertices: NDArray[np.float32], triangles: NDArray[np.int32], li
     frame = np.stack([right, np.cross(away, right), away])
     seen = vertices.astype(np.float64) @ frame.T
     low, high = seen[:, :2].min(0) - 0.1, seen[:, :2].max(0) + 0.1
-    scale = float(SHADOW_SIDE / (high - low).max())
-    points = np.column_stack([(seen[:, :2] - low) * scale, seen[:, 2]])
-    depth = raster_parallel(points, triangles, SHADOW_SIDE)
+    scale = SHADOW_SIDE / (high - low).max()
+    to_map = np.column_stack([frame * np.array([[scale], [scale], [1.0]]), [-low[0] * scale, -low[1] * scale, 0.0]])
+    depth = raster_parallel(vertices @ to_map[:, :3].T + to_map[:, 3], triangles, SHADOW_SIDE)
+    # Anchored so that the block of pixel p is p - 1 .. p + 2.
+    block = np.ones((4, 4), np.uint8)
+    depths = np.stack([depth, cv2.erode(depth, block, anchor=(1, 1)), cv2.dilate(depth, block, anchor=(1, 1))])
     reach = float(np.abs(vertices[:, :2]).max() + 1.0)
-    return Shadows(frame, low, scale, depth, _contact(vertices, triangles, reach), reach)
+    return Shadows(to_map, depths, _contact(vertices, triangles, reach), reach)
 
 
 def _contact(vertices: NDArray[np.float32], triangles: NDArray[np.int32], reach: float) -> NDArray[np.float32]:
     """Sky light left on the ground near what stands on it."""
-    import cv2
-
     points = vertices.astype(np.float64)
     points[:, :2] = (points[:, :2] + reach) * (CONTACT_SIDE / (2 * reach))
     lowest = raster_parallel(points, triangles, CONTACT_SIDE)
     cover = np.exp(-lowest / CONTACT_FADE)
     unit = CONTACT_SIDE / (2 * reach)
     soft = 0.5 * cv2.GaussianBlur(cover, (0, 0), 0.08 * unit) + 0.5 * cv2.GaussianBlur(cover, (0, 0), 0.25 * unit)
-    return (1.0 - 0.75 * soft).astype(np.float32)
+    return np.repeat((1.0 - 0.75 * soft).astype(np.float32)[..., None], 3, 2)
 
 
 @dataclass(frozen=True)
@@ -106,13 +109,13 @@ def shade(
         surface.local, surface.triangles, surface.normals, surface.owner, surface.parts,
         materials.colours, materials.pattern, materials.second, materials.axis, materials.frequency, materials.gloss,
         light.towards_sun, light.sun, light.sky, light.bounce, around.ground, around.tile_size, around.panorama,
-        shadows.frame, shadows.origin, shadows.scale, shadows.depth, shadows.contact, shadows.contact_reach, image,
+        shadows.to_map, shadows.depth, shadows.contact, shadows.contact_reach, image,
     )
     # fmt: on
     return image
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _hash(x, y, z):
     """A pseudo-random number in 0..1 for each integer cell."""
     value = (x * 374761393 + y * 668265263 + z * 1440662683) & 0xFFFFFFFF
@@ -120,7 +123,7 @@ def _hash(x, y, z):
     return (value & 0xFFFF) / 65535.0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _noise(x, y, z):
     """Smooth noise in 0..1 at a point."""
     fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
@@ -135,7 +138,7 @@ def _noise(x, y, z):
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _pattern_mix(kind, x, y, z):
     """Share 0..1 of the second colour at a point of the pattern's frame."""
     if kind == 1:
@@ -149,92 +152,103 @@ def _pattern_mix(kind, x, y, z):
     return 0.25 * _noise(x, y, z)
 
 
-@njit(cache=True, nogil=True)
-def _sunlit(point_x, point_y, point_z, frame, origin, scale, depth, bias):
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sunlit(x, y, z, to_map, depth, bias):
     """Share 0..1 of nine map pixels around a world point in which the sun reaches it."""
-    side = depth.shape[0]
-    column = (frame[0, 0] * point_x + frame[0, 1] * point_y + frame[0, 2] * point_z - origin[0]) * scale
-    row = (frame[1, 0] * point_x + frame[1, 1] * point_y + frame[1, 2] * point_z - origin[1]) * scale
-    distance = frame[2, 0] * point_x + frame[2, 1] * point_y + frame[2, 2] * point_z - bias
+    side = depth.shape[1]
+    column = to_map[0, 0] * x + to_map[0, 1] * y + to_map[0, 2] * z + to_map[0, 3]
+    row = to_map[1, 0] * x + to_map[1, 1] * y + to_map[1, 2] * z + to_map[1, 3]
+    distance = to_map[2, 0] * x + to_map[2, 1] * y + to_map[2, 2] * z + to_map[2, 3] - bias
     first_column, first_row = int(np.floor(column)), int(np.floor(row))
     if first_column < 2 or first_row < 2 or first_column >= side - 2 or first_row >= side - 2:
         return 1.0
+    if depth[1, first_row, first_column] >= distance:
+        return 1.0
+    if depth[2, first_row, first_column] < distance:
+        return 0.0
     u, v = column - first_column, row - first_row
     lit = 0.0
     for j in range(-1, 3):
         weight_row = 1 - v if j == -1 else (v if j == 2 else 1.0)
         for i in range(-1, 3):
             weight = weight_row * (1 - u if i == -1 else (u if i == 2 else 1.0))
-            if depth[first_row + j, first_column + i] >= distance:
+            if depth[0, first_row + j, first_column + i] >= distance:
                 lit += weight
     return lit / 9.0
 
 
-@njit(cache=True, nogil=True)
-def _bilinear(image, row, column, channel):
-    """A value between pixels, edges repeated; row and column count from pixel centres."""
-    height, width = image.shape[0], image.shape[1]
-    row = min(max(row, 0.0), height - 1.001)
-    column = min(max(column, 0.0), width - 1.001)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _bilinear(image, row, column):
+    """The colour between pixels of an image [H, W, 3], edges repeated; row and column count from pixel centres."""
+    row = min(max(row, 0.0), image.shape[0] - 1.001)
+    column = min(max(column, 0.0), image.shape[1] - 1.001)
     r, c = int(row), int(column)
     v, u = row - r, column - c
-    top = image[r, c, channel] * (1 - u) + image[r, c + 1, channel] * u
-    bottom = image[r + 1, c, channel] * (1 - u) + image[r + 1, c + 1, channel] * u
-    return top * (1 - v) + bottom * v
+    w00, w01, w10, w11 = (1 - v) * (1 - u), (1 - v) * u, v * (1 - u), v * u
+    return (
+        image[r, c, 0] * w00 + image[r, c + 1, 0] * w01 + image[r + 1, c, 0] * w10 + image[r + 1, c + 1, 0] * w11,
+        image[r, c, 1] * w00 + image[r, c + 1, 1] * w01 + image[r + 1, c, 1] * w10 + image[r + 1, c + 1, 1] * w11,
+        image[r, c, 2] * w00 + image[r, c + 1, 2] * w01 + image[r + 1, c, 2] * w10 + image[r + 1, c + 1, 2] * w11,
+    )
 
 
-@njit(cache=True, nogil=True)
-def _tile(ground, level, row, column, channel):
-    """A value of the repeating ground tile between pixels."""
-    side = GROUND_SIDE
-    r, c = int(np.floor(row)), int(np.floor(column))
-    v, u = row - r, column - c
-    r0, c0, r1, c1 = r % side, c % side, (r + 1) % side, (c + 1) % side
-    top = ground[level, r0, c0, channel] * (1 - u) + ground[level, r0, c1, channel] * u
-    return top * (1 - v) + (ground[level, r1, c0, channel] * (1 - u) + ground[level, r1, c1, channel] * u) * v
+@njit(cache=True, nogil=True, error_model="numpy")
+def _tile(ground, level, row, column):
+    """The colour between pixels of one level of the repeating ground."""
+    r0, c0 = int(np.floor(row)), int(np.floor(column))
+    v, u = row - r0, column - c0
+    r0, c0 = r0 & (GROUND_SIDE - 1), c0 & (GROUND_SIDE - 1)
+    r1, c1 = (r0 + 1) & (GROUND_SIDE - 1), (c0 + 1) & (GROUND_SIDE - 1)
+    w00, w01, w10, w11 = (1 - v) * (1 - u), (1 - v) * u, v * (1 - u), v * u
+    tile = ground[level]
+    return (
+        tile[r0, c0, 0] * w00 + tile[r0, c1, 0] * w01 + tile[r1, c0, 0] * w10 + tile[r1, c1, 0] * w11,
+        tile[r0, c0, 1] * w00 + tile[r0, c1, 1] * w01 + tile[r1, c0, 1] * w10 + tile[r1, c1, 1] * w11,
+        tile[r0, c0, 2] * w00 + tile[r0, c1, 2] * w01 + tile[r1, c0, 2] * w10 + tile[r1, c1, 2] * w11,
+    )
 
 
-@njit(cache=True, nogil=True)
-def _shade_sky(ray, panorama, colour):
-    """The panorama in the direction of a ray [3], written to colour [3]."""
-    flat = np.sqrt(ray[0] ** 2 + ray[1] ** 2)
-    height, turn = np.arctan2(ray[2], flat), np.arctan2(ray[1], ray[0])
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sky_colour(x, y, z, panorama):
+    """The panorama in the direction (x, y, z)."""
+    height, turn = np.arctan2(z, np.sqrt(x * x + y * y)), np.arctan2(y, x)
     row = (PANORAMA_HIGH - height) / (PANORAMA_HIGH - PANORAMA_LOW) * (PANORAMA_ROWS - 1)
-    column = (turn / (2 * np.pi) + 0.5) * PANORAMA_COLUMNS
-    for channel in range(3):
-        colour[channel] = _bilinear(panorama, row, column, channel)
+    return _bilinear(panorama, row, (turn / (2 * np.pi) + 0.5) * PANORAMA_COLUMNS)
 
 
-@njit(cache=True, nogil=True)
-def _shade_ground(ray, eye, focal, ground, tile_size, panorama, sun, sky, slope, lit_map, colour):
-    """The ground where a ray [3] meets z = 0, fading into the horizon, written to colour [3]."""
-    frame, origin, scale, depth, contact, reach = lit_map
+@njit(cache=True, nogil=True, error_model="numpy")
+def _ground_colour(ray, eye, focal, ground, tile_size, panorama, sun, sky, slope, to_map, depth, contact, reach):
+    """The ground where a ray [3] meets z = 0, fading into the horizon."""
     distance = -eye[2] / ray[2]
     x, y = eye[0] + ray[0] * distance, eye[1] + ray[1] * distance
     length = np.sqrt(ray[0] ** 2 + ray[1] ** 2 + ray[2] ** 2)
-    footprint = distance * length / focal * np.sqrt(length / -ray[2]) * GROUND_SIDE / tile_size
-    level = min(max(np.log2(footprint + 1e-9), 0.0), GROUND_LEVELS - 1.001)
+    density = GROUND_SIDE / tile_size
+    footprint = distance * length / focal * np.sqrt(length / -ray[2]) * density
+    level = min(max(np.log2(footprint), 0.0), GROUND_LEVELS - 1.001)
     fine = int(level)
-    share = level - fine
-    row, column = y / tile_size * GROUND_SIDE, x / tile_size * GROUND_SIDE
-    lit = _sunlit(x, y, 0.0, frame, origin, scale, depth, 0.01)
-    open_sky = 1.0
+    red, green, blue = _tile(ground, fine, y * density, x * density)
+    if level > fine:
+        red1, green1, blue1 = _tile(ground, fine + 1, y * density, x * density)
+        share = level - fine
+        red, green, blue = red + (red1 - red) * share, green + (green1 - green) * share, blue + (blue1 - blue) * share
+    lit, open_sky = _sunlit(x, y, 0.0, to_map, depth, 0.01) * slope, 1.3
     if abs(x) < reach and abs(y) < reach:
         unit = contact.shape[0] / (2 * reach)
-        open_sky = _bilinear(contact, (y + reach) * unit - 0.5, (x + reach) * unit - 0.5, 0)
-    _shade_sky(np.array([ray[0], ray[1], 0.0]), panorama, colour)
-    haze = 1.0 - np.exp(-((distance * length / 45.0) ** 1.5))
-    for channel in range(3):
-        near = _tile(ground, fine, row, column, channel)
-        albedo = near + (_tile(ground, fine + 1, row, column, channel) - near) * share
-        bright = albedo * (sun[channel] * slope * lit + sky[channel] * open_sky * 1.3)
-        colour[channel] = bright + (colour[channel] - bright) * haze
+        open_sky *= _bilinear(contact, (y + reach) * unit - 0.5, (x + reach) * unit - 0.5)[0]
+    red *= sun[0] * lit + sky[0] * open_sky
+    green *= sun[1] * lit + sky[1] * open_sky
+    blue *= sun[2] * lit + sky[2] * open_sky
+    far = distance * length - HAZE_START
+    if far <= 0:
+        return red, green, blue
+    clear = np.exp(-((far / HAZE_LENGTH) ** 2))
+    red1, green1, blue1 = _sky_colour(ray[0], ray[1], 0.0, panorama)
+    return red1 + (red - red1) * clear, green1 + (green - green1) * clear, blue1 + (blue - blue1) * clear
 
 
-@njit(cache=True, nogil=True)
-def _shade_surface(ray, eye, point, normal, albedo, gloss, towards, sun, sky, bounce, lit_map, colour):
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shade_surface(ray, point, normal, albedo, gloss, towards, sun, sky, bounce, to_map, depth, colour):
     """Lambert with a soft highlight at a world point, written to colour [3]."""
-    frame, origin, scale, depth, _, _ = lit_map
     facing = normal[0] * ray[0] + normal[1] * ray[1] + normal[2] * ray[2]
     flip = -1.0 if facing > 0 else 1.0
     size = flip / np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2 + 1e-20)
@@ -243,7 +257,8 @@ def _shade_surface(ray, eye, point, normal, albedo, gloss, towards, sun, sky, bo
     lit, shine = 0.0, 0.0
     if slope > 0:
         off = 0.03
-        lit = _sunlit(point[0] + nx * off, point[1] + ny * off, point[2] + nz * off, frame, origin, scale, depth, 0.015)
+        x, y, z = point[0] + nx * off, point[1] + ny * off, point[2] + nz * off
+        lit = _sunlit(x, y, z, to_map, depth, 0.015)
         length = np.sqrt(ray[0] ** 2 + ray[1] ** 2 + ray[2] ** 2)
         hx, hy, hz = towards[0] - ray[0] / length, towards[1] - ray[1] / length, towards[2] - ray[2] / length
         half = (nx * hx + ny * hy + nz * hz) / np.sqrt(hx * hx + hy * hy + hz * hz + 1e-20)
@@ -256,14 +271,13 @@ def _shade_surface(ray, eye, point, normal, albedo, gloss, towards, sun, sky, bo
         colour[channel] = albedo[channel] * (even + direct) + sun[channel] * shine
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _shade(
     face, points, rotation, eye, focal, local, triangles, normals, owner, parts, colours, pattern, second, axis,
-    frequency, gloss, towards, sun, sky, bounce, ground, tile_size, panorama, frame, origin, scale, depth, contact,
+    frequency, gloss, towards, sun, sky, bounce, ground, tile_size, panorama, to_map, depth, contact,
     reach, image,
 ):  # fmt: skip
     height, width = face.shape
-    lit_map = (frame, origin, scale, depth, contact.reshape(contact.shape[0], contact.shape[1], 1), reach)
     ray, seen, point, normal = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     place, albedo, weight = np.empty(3), np.empty(3), np.empty(3)
     for row in range(height):
@@ -274,9 +288,12 @@ def _shade(
             triangle = face[row, column]
             if triangle < 0:
                 if ray[2] < -1e-4:
-                    _shade_ground(ray, eye, focal, ground, tile_size, panorama, sun, sky, towards[2], lit_map, image[row, column])
+                    colour = _ground_colour(
+                        ray, eye, focal, ground, tile_size, panorama, sun, sky, towards[2], to_map, depth, contact, reach
+                    )
                 else:
-                    _shade_sky(ray, panorama, image[row, column])
+                    colour = _sky_colour(ray[0], ray[1], ray[2], panorama)
+                image[row, column, 0], image[row, column, 1], image[row, column, 2] = colour
                 continue
             corners = triangles[triangle]
             distance = _weights(seen, points[corners[0]], points[corners[1]], points[corners[2]], weight)
@@ -298,10 +315,12 @@ def _shade(
                 )
             for k in range(3):
                 albedo[k] = colours[index, part, k] + (second[index, k] - colours[index, part, k]) * mix
-            _shade_surface(ray, eye, point, normal, albedo, gloss[index], towards, sun, sky, bounce, lit_map, image[row, column])
+            _shade_surface(
+                ray, point, normal, albedo, gloss[index], towards, sun, sky, bounce, to_map, depth, image[row, column]
+            )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _weights(ray, a, b, c, weight):
     """Shares of the corners where a ray meets a triangle, written to weight [3]; returns the distance along z."""
     e0 = ray[0] * (b[1] * c[2] - b[2] * c[1]) + ray[1] * (b[2] * c[0] - b[0] * c[2]) + ray[2] * (b[0] * c[1] - b[1] * c[0])
