@@ -1,7 +1,8 @@
-"""Builds the package for pip by running CMakeLists.txt, the one that colcon runs. What is built is in pyproject.toml."""
+"""Builds the package for pip by running CMakeLists.txt, the one that colcon runs; pyproject.toml says the rest."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -59,9 +60,6 @@ class BuildWithCMake(build_ext):
         prefixes = sourced_underlays() or wheel_underlays()
         if not prefixes:
             raise SystemExit(NO_UNDERLAY)
-        build = Path(self.build_temp).resolve() / "cmake"
-        stage = build / "install"
-        shutil.rmtree(build, ignore_errors=True)  # its cache names pip's temporary folder of the last build
         search = os.pathsep.join(map(str, prefixes))
         modules = [folder for prefix in prefixes for folder in python_folders(prefix)]
         modules += filter(None, [os.environ.get("PYTHONPATH")])
@@ -71,6 +69,8 @@ class BuildWithCMake(build_ext):
             "CMAKE_PREFIX_PATH": search,
             "PYTHONPATH": os.pathsep.join(modules),
         }
+        build = Path(self.build_temp).resolve() / "cmake"
+        stage = build / "install"
         configure = ["cmake", "-S", str(ROOT), "-B", str(build)]
         configure += ["-G", "Ninja"] if shutil.which("ninja") else []
         configure += [
@@ -80,9 +80,27 @@ class BuildWithCMake(build_ext):
             f"-DPython3_EXECUTABLE={sys.executable}",
             "-DPYTHON_INSTALL_DIR=python",
         ]
-        subprocess.run(configure, env=environment, check=True)
-        subprocess.run(["cmake", "--build", str(build), "--target", "install", "--parallel"], env=environment, check=True)
+        # A build is continued only if nothing but Python modules and data changed: its cache may name pip's temporary
+        # folder of the last build, and the generators leave behind what a message no longer says.
+        key_file, key = build / "c2f_key", _build_key([*configure, search])
+        if not key_file.is_file() or key_file.read_text() != key:
+            shutil.rmtree(build, ignore_errors=True)
+            subprocess.run(configure, env=environment, check=True)
+            key_file.write_text(key)
+        shutil.rmtree(stage, ignore_errors=True)
+        install = ["cmake", "--build", str(build), "--target", "install", "--parallel"]
+        subprocess.run(install, env=environment, check=True)
         return stage
+
+
+def _build_key(words: list[str]) -> str:
+    """A hash of these words and of every file that decides what CMake generates and compiles."""
+    digest = hashlib.sha256(repr(words).encode())
+    for file in [ROOT / "CMakeLists.txt", ROOT / "package.xml", *sorted((ROOT / "cmake").glob("*.cmake"))]:
+        digest.update(file.read_bytes())
+    for file in sorted((ROOT / "msg").glob("*.msg")):
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _files(folder: Path) -> list[Path]:

@@ -1,0 +1,43 @@
+# make demo        a short film of the node at work, made here from nothing
+# make test        lint and all tests
+# make train-nano  train the model that is shipped, again
+# make lint        ruff and codespell only
+# make clean       remove everything that these made, but for training runs
+
+PYTHON ?= python3
+OUT ?= demo_out
+RUN := runs/c2f_nano
+
+# `$(call in,PROFILE) COMMAND` runs COMMAND in .venv, which it makes or mends first.
+in = $(PYTHON) scripts/environment.py $(1) --
+
+.PHONY: help demo test train-nano lint clean python
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+demo: | python
+	@$(call in,demo) python -m c2f_ros.demo --out $(OUT)
+
+# Both run, so that a misspelt word does not hide a failing test; either makes the whole fail.
+test: | python
+	@$(call in,test) true
+	@lint=0; $(call in,test) ruff check . || lint=$$?; \
+	$(call in,test) python -m pytest -q test training/test || exit $$?; \
+	exit $$lint
+
+lint: | python
+	@$(call in,test) ruff check .
+	@$(call in,test) ruff format --check .
+	@$(call in,test) codespell
+
+train-nano: | python
+	@$(call in,train) c2f-train all --config training/configs/nano.yaml --out $(RUN)
+
+clean:
+	rm -rf .venv build install log $(OUT) .pytest_cache .ruff_cache training/*.egg-info *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+python:
+	@command -v $(PYTHON) > /dev/null || { echo "error: $(PYTHON) is missing: apt install python3 python3-venv python3-dev" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: $(PYTHON) is older than 3.10: name a newer one, as in make PYTHON=python3.11 demo" >&2; exit 1; }
