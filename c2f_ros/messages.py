@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +14,7 @@ from rosbags.typesys.store import Typestore
 
 from c2f_ros.contract import ContractError, InputError
 from c2f_ros.records import AmodalFrame, AmodalInstance, Status
+from c2f_ros.share import share_file
 from c2f_ros.steps.step1_read import read_mask, stamp_ns
 
 STORES = {"jazzy": Stores.ROS2_JAZZY, "humble": Stores.ROS2_HUMBLE}
@@ -43,31 +41,16 @@ class RosbagsTypes:
         return data
 
 
-def message_folder() -> Path:
-    """The folder with our .msg files: of the checkout this module lies in, else of the installed package.
-
-    Raises ContractError if neither exists.
-    """
-    checkout = Path(__file__).resolve().parent.parent
-    if (checkout / "package.xml").exists() and (checkout / "msg").is_dir():
-        return checkout / "msg"
-    prefixes = [*filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)), sys.prefix]
-    for prefix in prefixes:
-        folder = Path(prefix) / "share" / "c2f_ros" / "msg"
-        if folder.is_dir():
-            return folder
-    raise ContractError(f"share/c2f_ros/msg is in none of {', '.join(prefixes)}; install the package or source its workspace")
-
-
 @lru_cache
 def typestore(distro: str = "jazzy") -> Typestore:
-    """The rosbags types of `distro` (jazzy or humble), ours among them. Raises ContractError for another name."""
+    """The rosbags types of `distro` (jazzy or humble), ours among them. Raises ContractError for another name
+    and FileNotFoundError where our .msg files are not found."""
     if distro not in STORES:
         raise ContractError(f"ROS distribution is {distro!r}, expected {' or '.join(STORES)}; use one of these")
     store = get_typestore(STORES[distro])
     types: dict[str, Any] = {}
     for name in NAMES:
-        text = (message_folder() / f"{name}.msg").read_text("utf-8")
+        text = share_file(f"msg/{name}.msg").read_text("utf-8")
         types.update(get_types_from_msg(text, f"c2f_ros/msg/{name}"))
     store.register(types)
     return store

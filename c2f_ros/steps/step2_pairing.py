@@ -6,6 +6,7 @@ segmenters that stamp anew, is in `approximate_pairing.py` (node side, it needs 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from c2f_ros.records import Frame, Instances, PairedFrame
@@ -28,6 +29,7 @@ class StampPairing:
     A message is dropped, and counted, when the buffer is full or when a later pair has been handed on. A stamp that
     lies more than `jump_s` before the newest of its topic means that time was set back (a bag loops): everything
     newer is forgotten, on both sides, so that leftovers can never pair with the new round.
+    `header` is not looked at here; pairing by nearest stamp needs it.
     """
 
     def __init__(self, buffer: int, jump_s: float) -> None:
@@ -38,13 +40,13 @@ class StampPairing:
         self._newest: dict[str, int] = {}
         self._last_pair: int | None = None
 
-    def add_frame(self, frame: Frame) -> PairedFrame | None:
+    def add_frame(self, frame: Frame, header: object = None) -> PairedFrame | None:
         """The pair that `frame` completes, if any. Raises InputError if their sizes differ (both are dropped)."""
         self._notice_jump("frame", frame.stamp_ns)
         self._keep(self._frames, frame.stamp_ns, frame)
         return self._pair(frame.stamp_ns)
 
-    def add_instances(self, instances: Instances) -> PairedFrame | None:
+    def add_instances(self, instances: Instances, header: object = None) -> PairedFrame | None:
         """The pair that `instances` completes, if any. Raises InputError if their sizes differ (both are dropped)."""
         self._notice_jump("masks", instances.stamp_ns)
         self._keep(self._masks, instances.stamp_ns, instances)
@@ -93,7 +95,7 @@ class StampPairing:
         self.counts.paired += 1
         return pair
 
-    def _drop(self, is_stale) -> None:  # type: ignore[no-untyped-def]
+    def _drop(self, is_stale: Callable[[int], bool]) -> None:
         for held in (self._frames, self._masks):
             for stamp in [s for s in held if is_stale(s)]:
                 del held[stamp]

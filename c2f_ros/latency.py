@@ -1,0 +1,38 @@
+"""Milliseconds per stage: the last ones only, so that memory stays flat however long the node runs."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+import numpy as np
+
+KEPT = 1000
+
+
+class LatencyLog:
+    """The last `KEPT` durations of each stage, in order of first use. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stages: dict[str, deque[float]] = {}
+
+    def add(self, stage: str, milliseconds: float) -> None:
+        """Note one duration."""
+        with self._lock:
+            self._stages.setdefault(stage, deque(maxlen=KEPT)).append(milliseconds)
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Per stage: `median_ms`, `p95_ms`, `max_ms` over the kept durations, and their `count`."""
+        with self._lock:
+            copied = {stage: list(values) for stage, values in self._stages.items()}
+        out = {}
+        for stage, values in copied.items():
+            median, p95 = np.percentile(values, [50, 95])
+            out[stage] = {
+                "median_ms": round(float(median), 3),
+                "p95_ms": round(float(p95), 3),
+                "max_ms": round(max(values), 3),
+                "count": len(values),
+            }
+        return out

@@ -1,0 +1,47 @@
+"""Making rclpy messages: amodal results, overlay images, diagnostics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from numpy.typing import NDArray
+from sensor_msgs.msg import Image, RegionOfInterest
+
+from c2f_ros.geometry import ByteArray
+from c2f_ros.msg import AmodalInstance, AmodalInstanceArray, InstanceMask
+from c2f_ros.steps.step8_publish import ros_bytes
+
+
+class RclpyTypes:
+    """`MessageTypes` of rclpy."""
+
+    amodal_array = AmodalInstanceArray
+    amodal_instance = AmodalInstance
+    instance_mask = InstanceMask
+    region = RegionOfInterest
+
+    @staticmethod
+    def data(data: NDArray[np.uint8]) -> Any:
+        return ros_bytes(data)
+
+
+def image_message(header: Any, rgb: ByteArray) -> Image:
+    """sensor_msgs/Image in rgb8 from uint8 [H, W, 3]."""
+    height, width = rgb.shape[:2]
+    return Image(header=header, height=height, width=width, encoding="rgb8", step=3 * width, data=ros_bytes(rgb))
+
+
+def diagnostics_message(stamp: Any, name: str, model_id: str, level: int, text: str, values: dict[str, str]) -> DiagnosticArray:
+    """One status named `name`; hardware_id is the model."""
+    status = DiagnosticStatus(
+        level=bytes([level]),
+        name=name,
+        message=text,
+        hardware_id=model_id,
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )
+    message = DiagnosticArray(status=[status])
+    message.header.stamp = stamp
+    return message
