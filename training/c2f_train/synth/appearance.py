@@ -14,6 +14,8 @@ Float32Array = NDArray[np.float32]
 
 PATTERNS = ("solid", "stripes", "checker", "spots", "marble")
 GROUNDS = ("checker", "planks", "tiles", "grass", "sand", "plain", "stripes")
+GROUND_HUES = (0.45, 0.2, 0.25, 0.1)
+"""Shares of earthen, green, bluish and any ground."""
 GROUND_SIDE = 256
 GROUND_LEVELS = 7
 PANORAMA_ROWS, PANORAMA_COLUMNS = 192, 1024
@@ -39,6 +41,7 @@ NATURAL: dict[str, tuple[tuple[float, float, float] | None, ...]] = {
     "carton": ((0.09, 0.42, 0.72), (0.1, 0.2, 0.85), None),
     "house": ((0.1, 0.2, 0.92), (0.02, 0.65, 0.6), (0.08, 0.5, 0.35)),
     "guitar": ((0.07, 0.7, 0.75), (0.06, 0.6, 0.3), (0.0, 0.0, 0.1)),
+    "book_stack": (None, None, (0.12, 0.1, 0.9)),
     "arch": ((0.1, 0.15, 0.7), (0.1, 0.2, 0.5), None),
 }
 DARK_ACCENT = frozenset(
@@ -115,7 +118,9 @@ def _part_colours(category: str, rng: Generator) -> list[NDArray[np.float64]]:
             colours.append(random_colour(rng))
         else:
             hue, saturation, value = choice
-            colours.append(linear(hue + rng.normal(0, 0.02), saturation * rng.uniform(0.8, 1.15), value * rng.uniform(0.85, 1.1)))
+            colours.append(
+                linear(hue + rng.normal(0, 0.02), saturation * rng.uniform(0.8, 1.15), value * rng.uniform(0.85, 1.1))
+            )
     if category in DARK_ACCENT:
         colours[2] = linear(0.6, 0.2, rng.uniform(0.1, 0.25))
     if category in SKINNED:
@@ -137,11 +142,18 @@ def random_materials(categories: tuple[str, ...], rng: Generator) -> Materials:
     for index, category in enumerate(categories):
         if category in NATURAL:
             second[index] = colours[index, 0] * contrast[index]
-    axes = np.stack([np.linalg.qr(rng.normal(size=(3, 3)) + 4 * np.eye(3)[:, rng.permutation(3)])[0] for _ in range(count)])
+    axes = np.stack(
+        [np.linalg.qr(rng.normal(size=(3, 3)) + 4 * np.eye(3)[:, rng.permutation(3)])[0] for _ in range(count)]
+    )
     frequency = rng.uniform(4.0, 11.0, count)
     gloss = np.where(rng.random(count) < 0.5, rng.uniform(0.0, 0.1, count), rng.uniform(0.2, 0.6, count))
     return Materials(
-        colours, pattern, second.astype(np.float32), axes.astype(np.float32), frequency.astype(np.float32), gloss.astype(np.float32)
+        colours,
+        pattern,
+        second.astype(np.float32),
+        axes.astype(np.float32),
+        frequency.astype(np.float32),
+        gloss.astype(np.float32),
     )
 
 
@@ -150,8 +162,8 @@ def random_light(rng: Generator) -> Light:
     height, around = np.radians(rng.uniform(25, 70)), rng.uniform(0, 2 * np.pi)
     towards = [np.cos(height) * np.cos(around), np.cos(height) * np.sin(around), np.sin(height)]
     warmth = rng.uniform(0, 1)
-    sun = np.array([1.0, 0.97 - 0.09 * warmth, 0.93 - 0.25 * warmth]) * rng.uniform(0.75, 1.0)
-    sky = np.array([0.8, 0.9, 1.05]) * rng.uniform(0.3, 0.45)
+    sun = np.array([1.0, 0.97 - 0.09 * warmth, 0.93 - 0.25 * warmth]) * rng.uniform(0.9, 1.2)
+    sky = np.array([0.8, 0.9, 1.05]) * rng.uniform(0.35, 0.5)
     bounce = np.array([0.9, 0.85, 0.75]) * rng.uniform(0.12, 0.22)
     return Light(*(np.array(value, np.float32) for value in (towards, sun, sky, bounce)))
 
@@ -191,7 +203,10 @@ def _ground_tile(kind: str, rng: Generator) -> tuple[Float32Array, float]:
     """A repeating tile [side, side, 3] and its side in world units."""
     side = GROUND_SIDE
     row, column = np.mgrid[0:side, 0:side]
-    base = linear(rng.random(), rng.uniform(0.05, 0.4), rng.uniform(0.45, 0.8))
+    hue = rng.choice(
+        [rng.uniform(0.04, 0.16), rng.uniform(0.25, 0.45), rng.uniform(0.5, 0.65), rng.random()], p=GROUND_HUES
+    )
+    base = linear(hue, rng.uniform(0.03, 0.3), rng.uniform(0.5, 0.85))
     other = base * rng.uniform(0.4, 0.75)
     grain = 0.75 + 0.5 * noise(rng, side, side, 8)
     size = rng.uniform(2.5, 4.5)
@@ -205,7 +220,9 @@ def _ground_tile(kind: str, rng: Generator) -> tuple[Float32Array, float]:
         joint = (column - rng.integers(0, side, 8)[board]) % (side // 2) < 2
         mix = ((row % (side // 8) < 2) | joint).astype(np.float32)
     elif kind == "tiles":
-        grain = rng.uniform(0.85, 1.1, (4, 4))[row * 4 // side, column * 4 // side] * (0.9 + 0.2 * noise(rng, side, side, 8))
+        grain = rng.uniform(0.85, 1.1, (4, 4))[row * 4 // side, column * 4 // side] * (
+            0.9 + 0.2 * noise(rng, side, side, 8)
+        )
         mix = ((row % (side // 4) < 3) | (column % (side // 4) < 3)).astype(np.float32)
     elif kind == "grass":
         base = linear(rng.uniform(0.2, 0.32), rng.uniform(0.4, 0.65), rng.uniform(0.4, 0.6))
@@ -228,9 +245,12 @@ def _panorama(rng: Generator, ground_colour: Float32Array) -> Float32Array:
     """A sky [rows, columns, 3] with clouds and perhaps hills, or a plain studio backdrop."""
     height = np.linspace(PANORAMA_HIGH, PANORAMA_LOW, PANORAMA_ROWS)[:, None]
     up = np.clip(height / PANORAMA_HIGH, 0, 1)[..., None] ** 0.6
-    hue = rng.uniform(0.5, 0.68) if rng.random() < 0.7 else rng.random()
-    horizon = linear(hue + rng.normal(0, 0.05), rng.uniform(0.03, 0.2), rng.uniform(0.8, 0.98))
-    zenith = linear(hue, rng.uniform(0.25, 0.65), rng.uniform(0.5, 0.9))
+    if rng.random() < 0.85:
+        hue, saturation = rng.uniform(0.53, 0.62), rng.uniform(0.2, 0.65)
+    else:
+        hue, saturation = rng.random(), rng.uniform(0.05, 0.2)
+    horizon = linear(rng.choice([hue, 0.09]), rng.uniform(0.03, 0.15), rng.uniform(0.85, 0.98))
+    zenith = linear(hue, saturation, rng.uniform(0.6, 0.9))
     sky = np.broadcast_to(horizon + (zenith - horizon) * up, (PANORAMA_ROWS, PANORAMA_COLUMNS, 3)).copy()
     if rng.random() < 0.25:
         return sky.astype(np.float32)

@@ -103,7 +103,9 @@ def _encode(images: NDArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 def _decode(data: NDArray[np.uint8], sizes: NDArray[np.int64]) -> NDArray:
     """The images that _encode wrote, stacked."""
     ends = np.cumsum(sizes)
-    return np.stack([cv2.imdecode(data[end - size : end], cv2.IMREAD_UNCHANGED) for end, size in zip(ends, sizes)])
+    return np.stack(
+        [cv2.imdecode(data[end - size : end], cv2.IMREAD_UNCHANGED) for end, size in zip(ends, sizes, strict=True)]
+    )
 
 
 def _pack_boxes(masks: NDArray[np.bool_]) -> dict[str, NDArray]:

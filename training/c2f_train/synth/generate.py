@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from c2f_train.synth import movid_a
 from c2f_train.synth.clip import Clip
 from c2f_train.synth.raster import Camera, raster_objects, resolve
 from c2f_train.synth.scene import Scene, SceneConfig, random_cameras, random_scene
@@ -34,7 +35,7 @@ def generate_clip(config: SceneConfig, frames: int, seed: int) -> Clip:
 def render_clip(scene: Scene, cameras: Sequence[Camera], supersample: int, fps: float) -> Clip:
     """The clip that the cameras see, one frame each."""
     drawn = [_render_frame(scene, camera, supersample) for camera in cameras]
-    rgb, labels, amodal, hides = (np.stack(arrays) for arrays in zip(*drawn))
+    rgb, labels, amodal, hides = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
     stamps_ns = np.round(np.arange(len(cameras)) * (1e9 / fps)).astype(np.int64)
     return Clip(rgb, labels, amodal, hides, scene.categories, stamps_ns)
 
@@ -76,13 +77,28 @@ def generate_set(config: SceneConfig, clips: int, frames: int, seed: int, out_di
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     missing = [index for index in range(clips) if not clip_path(out_dir, index).exists()]
-    work = partial(_write_clip, config, frames, seed, out_dir)
-    _run(work, missing, workers)
+    _run(partial(_write_clip, config, frames, seed, out_dir), missing, workers)
     return len(missing)
 
 
 def _write_clip(config: SceneConfig, frames: int, seed: int, out_dir: Path, index: int) -> None:
     generate_clip(config, frames, clip_seed(seed, index)).save(clip_path(out_dir, index))
+
+
+def generate_movid_a(
+    config: SceneConfig, clips: int, frames: int, seed: int, out_dir: str | Path, split: str, workers: int = 1
+) -> int:
+    """As generate_set, in the MOViD-A layout: <out_dir>/<split>/0, 1, ... and the two lists."""
+    out_dir = Path(out_dir)
+    (out_dir / split).mkdir(parents=True, exist_ok=True)
+    missing = [index for index in range(clips) if not (out_dir / split / str(index)).exists()]
+    _run(partial(_write_video, config, frames, seed, out_dir / split), missing, workers)
+    movid_a.write_lists(out_dir, split, [str(index) for index in range(clips)])
+    return len(missing)
+
+
+def _write_video(config: SceneConfig, frames: int, seed: int, folder: Path, index: int) -> None:
+    movid_a.write_video(generate_clip(config, frames, clip_seed(seed, index)), folder / str(index))
 
 
 def _run(work: partial, indices: Sequence[int], workers: int) -> None:
@@ -111,6 +127,8 @@ def _parser() -> argparse.ArgumentParser:
     elevation = [default.elevation_min_degrees, default.elevation_max_degrees]
     parser.add_argument("--elevation", type=float, nargs=2, default=elevation, help="of the camera, degrees")
     parser.add_argument("--size", type=int, nargs=2, default=[default.height, default.width], help="height width")
+    parser.add_argument("--layout", choices=("npz", "movid_a"), default="npz")
+    parser.add_argument("--split", choices=("train", "test"), default="train", help="folder of the movid_a layout")
     parser.add_argument("--supersample", type=int, choices=(1, 2), default=default.supersample)
     return parser
 
@@ -130,7 +148,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         orbit_degrees_per_frame=options.orbit_degrees,
         supersample=options.supersample,
     )
-    generate_set(config, options.clips, options.frames, options.seed, options.out, options.workers)
+    if options.layout == "npz":
+        generate_set(config, options.clips, options.frames, options.seed, options.out, options.workers)
+    else:
+        generate_movid_a(
+            config, options.clips, options.frames, options.seed, options.out, options.split, options.workers
+        )
 
 
 if __name__ == "__main__":

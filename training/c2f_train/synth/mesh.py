@@ -78,7 +78,7 @@ def join(*meshes: Mesh) -> Mesh:
     offsets = np.cumsum([0] + [len(mesh.vertices) for mesh in meshes[:-1]])
     return Mesh(
         np.concatenate([mesh.vertices for mesh in meshes]),
-        np.concatenate([mesh.triangles + np.int32(offset) for mesh, offset in zip(meshes, offsets)]),
+        np.concatenate([mesh.triangles + np.int32(offset) for mesh, offset in zip(meshes, offsets, strict=True)]),
         np.concatenate([mesh.parts for mesh in meshes]),
     )
 
@@ -208,7 +208,7 @@ def extrude(outline: list | FloatArray, width: float) -> Mesh:
     side = [(i, (i + 1) % count) for i in range(count)]
     walls = [t for a, b in side for t in ((a, b, b + count), (a, b + count, a + count))]
     area = np.sum(outline[:, 0] * np.roll(outline[:, 1], -1) - outline[:, 1] * np.roll(outline[:, 0], -1))
-    walls = walls if area > 0 else [(a, c, b) for a, b, c in walls]
+    walls = walls if area < 0 else [(a, c, b) for a, b, c in walls]
     return make(vertices.reshape(-1, 3), np.concatenate([faces, faces[:, ::-1] + count, np.array(walls)]))
 
 

@@ -1,9 +1,9 @@
 """Rasteriser: one z-buffer per object, so that full extents, visible parts and pairwise order come in one pass.
 
 Camera frame: x right, y down, z forward. The centre of pixel (column x, row y) is (x + 0.5, y + 0.5).
-Coverage is tested with homogeneous edge functions: the sign of ray . (a x b). They hold for vertices behind the camera too, so
-near clipping is a test per pixel, and the two triangles at a shared edge compute exactly opposite values, so no
-pixel between them is lost (a pixel centre exactly on the edge belongs to both).
+Coverage is tested with homogeneous edge functions: the sign of ray . (a x b). They hold for vertices behind the
+camera too, so near clipping is a test per pixel, and the two triangles at a shared edge compute exactly opposite
+values, so no pixel between them is lost (a pixel centre exactly on the edge belongs to both).
 """
 
 from __future__ import annotations

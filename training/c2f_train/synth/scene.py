@@ -19,7 +19,8 @@ from c2f_train.synth.appearance import (
 )
 from c2f_train.synth.mesh import Mesh, corner_normals, normalized, rotation
 from c2f_train.synth.raster import Camera, look_at
-from c2f_train.synth.shade import Shadows, Surface, cast_shadows
+from c2f_train.synth.shade import Surface
+from c2f_train.synth.shadow import Shadows, cast_shadows
 from c2f_train.synth.shapes import FAMILIES, family_names
 
 CREASE_COSINE = 0.7
@@ -110,7 +111,7 @@ def random_scene(config: SceneConfig, rng: Generator) -> Scene:
     shapes = [normalized(FAMILIES[category](rng)) for category in categories]
     placed = [_posed(shape, config, rng) for shape in shapes]
     spots = _cluster([_footprint(mesh) for mesh in placed], config.spacing * (2.0 if sparse else 1.0), rng)
-    placed = [mesh.moved(x, y) for mesh, (x, y) in zip(placed, spots)]
+    placed = [mesh.moved(x, y) for mesh, (x, y) in zip(placed, spots, strict=True)]
     return assemble(placed, shapes, categories, rng)
 
 
@@ -122,7 +123,9 @@ def assemble(placed: list[Mesh], shapes: list[Mesh], categories: tuple[str, ...]
     surface = Surface(
         vertices=np.concatenate([mesh.vertices for mesh in placed]),
         local=np.concatenate([mesh.vertices for mesh in shapes]),
-        triangles=np.concatenate([mesh.triangles + np.int32(start) for mesh, start in zip(placed, offsets)]),
+        triangles=np.concatenate(
+            [mesh.triangles + np.int32(start) for mesh, start in zip(placed, offsets, strict=True)]
+        ),
         normals=np.concatenate(normals),
         owner=np.repeat(np.arange(len(placed), dtype=np.int32), counts),
         parts=np.concatenate([mesh.parts for mesh in placed]),
@@ -136,7 +139,7 @@ def _posed(shape: Mesh, config: SceneConfig, rng: Generator) -> Mesh:
     """The shape scaled, turned, perhaps tipped over, and put on the ground."""
     matrix = rotation("z", rng.uniform(0, 360))
     if rng.random() < config.tumbled_fraction:
-        tilt = rng.choice([90.0, 180.0, rng.uniform(15, 75)], p=[0.6, 0.15, 0.25])
+        tilt = rng.choice([90.0, 180.0, rng.uniform(15, 75)], p=[0.7, 0.2, 0.1])
         matrix = matrix @ rotation("x", tilt) @ rotation("z", rng.uniform(0, 360))
     scale = np.exp(rng.uniform(np.log(config.scale_min), np.log(config.scale_max)))
     mesh = shape.transformed(matrix * scale)
@@ -166,7 +169,7 @@ def _free_distance(direction: NDArray[np.float64], others: NDArray[np.float64], 
     along = others @ direction
     across = (others**2).sum(1) - along**2
     reach = np.sqrt(np.maximum(gap**2 - across, 0.0))
-    blocked = sorted(zip(along - reach, along + reach))
+    blocked = sorted(zip(along - reach, along + reach, strict=True))
     distance = 0.0
     for start, end in blocked:
         if start < distance < end:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -20,60 +19,11 @@ from c2f_train.synth.appearance import (
     Materials,
     Surroundings,
 )
-from c2f_train.synth.raster import Camera, raster_parallel
-
-SHADOW_SIDE = 768
-CONTACT_SIDE = 256
-CONTACT_FADE = 0.25
-"""Height above the ground, in world units, at which the soft contact shadow has fallen to 37 %."""
+from c2f_train.synth.raster import Camera
+from c2f_train.synth.shadow import Shadows, sunlit
 
 HAZE_START, HAZE_LENGTH = 9.0, 30.0
 """Distance at which the ground starts to fade into the horizon, and how fast, in world units."""
-
-
-@dataclass(frozen=True)
-class Shadows:
-    """Where the sun does not reach; made once for a scene that stands still.
-
-    to_map:  float64 [3, 4], world point and 1 to map column, map row, distance from the sun.
-    depth:   float32 [3, SHADOW_SIDE, SHADOW_SIDE], distance of the nearest surface to the sun, then the least and
-             the greatest of it over the 4 x 4 pixels that a look-up blends.
-    contact: float32 [CONTACT_SIDE, CONTACT_SIDE, 3], sky light left on the ground, 0..1; covers +-contact_reach.
-    """
-
-    to_map: NDArray[np.float64]
-    depth: NDArray[np.float32]
-    contact: NDArray[np.float32]
-    contact_reach: float
-
-
-def cast_shadows(vertices: NDArray[np.float32], triangles: NDArray[np.int32], light: Light) -> Shadows:
-    """Shadows of world vertices [V, 3] and triangles [F, 3]."""
-    away = -light.towards_sun.astype(np.float64)
-    right = np.cross(away, np.array([0.0, 0.0, 1.0]))
-    right /= np.linalg.norm(right)
-    frame = np.stack([right, np.cross(away, right), away])
-    seen = vertices.astype(np.float64) @ frame.T
-    low, high = seen[:, :2].min(0) - 0.1, seen[:, :2].max(0) + 0.1
-    scale = SHADOW_SIDE / (high - low).max()
-    to_map = np.column_stack([frame * np.array([[scale], [scale], [1.0]]), [-low[0] * scale, -low[1] * scale, 0.0]])
-    depth = raster_parallel(vertices @ to_map[:, :3].T + to_map[:, 3], triangles, SHADOW_SIDE)
-    # Anchored so that the block of pixel p is p - 1 .. p + 2.
-    block = np.ones((4, 4), np.uint8)
-    depths = np.stack([depth, cv2.erode(depth, block, anchor=(1, 1)), cv2.dilate(depth, block, anchor=(1, 1))])
-    reach = float(np.abs(vertices[:, :2]).max() + 1.0)
-    return Shadows(to_map, depths, _contact(vertices, triangles, reach), reach)
-
-
-def _contact(vertices: NDArray[np.float32], triangles: NDArray[np.int32], reach: float) -> NDArray[np.float32]:
-    """Sky light left on the ground near what stands on it."""
-    points = vertices.astype(np.float64)
-    points[:, :2] = (points[:, :2] + reach) * (CONTACT_SIDE / (2 * reach))
-    lowest = raster_parallel(points, triangles, CONTACT_SIDE)
-    cover = np.exp(-lowest / CONTACT_FADE)
-    unit = CONTACT_SIDE / (2 * reach)
-    soft = 0.5 * cv2.GaussianBlur(cover, (0, 0), 0.08 * unit) + 0.5 * cv2.GaussianBlur(cover, (0, 0), 0.25 * unit)
-    return np.repeat((1.0 - 0.75 * soft).astype(np.float32)[..., None], 3, 2)
 
 
 @dataclass(frozen=True)
@@ -153,31 +103,6 @@ def _pattern_mix(kind, x, y, z):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sunlit(x, y, z, to_map, depth, bias):
-    """Share 0..1 of nine map pixels around a world point in which the sun reaches it."""
-    side = depth.shape[1]
-    column = to_map[0, 0] * x + to_map[0, 1] * y + to_map[0, 2] * z + to_map[0, 3]
-    row = to_map[1, 0] * x + to_map[1, 1] * y + to_map[1, 2] * z + to_map[1, 3]
-    distance = to_map[2, 0] * x + to_map[2, 1] * y + to_map[2, 2] * z + to_map[2, 3] - bias
-    first_column, first_row = int(np.floor(column)), int(np.floor(row))
-    if first_column < 2 or first_row < 2 or first_column >= side - 2 or first_row >= side - 2:
-        return 1.0
-    if depth[1, first_row, first_column] >= distance:
-        return 1.0
-    if depth[2, first_row, first_column] < distance:
-        return 0.0
-    u, v = column - first_column, row - first_row
-    lit = 0.0
-    for j in range(-1, 3):
-        weight_row = 1 - v if j == -1 else (v if j == 2 else 1.0)
-        for i in range(-1, 3):
-            weight = weight_row * (1 - u if i == -1 else (u if i == 2 else 1.0))
-            if depth[0, first_row + j, first_column + i] >= distance:
-                lit += weight
-    return lit / 9.0
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _bilinear(image, row, column):
     """The colour between pixels of an image [H, W, 3], edges repeated; row and column count from pixel centres."""
     row = min(max(row, 0.0), image.shape[0] - 1.001)
@@ -231,7 +156,7 @@ def _ground_colour(ray, eye, focal, ground, tile_size, panorama, sun, sky, slope
         red1, green1, blue1 = _tile(ground, fine + 1, y * density, x * density)
         share = level - fine
         red, green, blue = red + (red1 - red) * share, green + (green1 - green) * share, blue + (blue1 - blue) * share
-    lit, open_sky = _sunlit(x, y, 0.0, to_map, depth, 0.01) * slope, 1.3
+    lit, open_sky = sunlit(x, y, 0.0, to_map, depth, 0.01) * slope, 1.3
     if abs(x) < reach and abs(y) < reach:
         unit = contact.shape[0] / (2 * reach)
         open_sky *= _bilinear(contact, (y + reach) * unit - 0.5, (x + reach) * unit - 0.5)[0]
@@ -258,7 +183,7 @@ def _shade_surface(ray, point, normal, albedo, gloss, towards, sun, sky, bounce,
     if slope > 0:
         off = 0.03
         x, y, z = point[0] + nx * off, point[1] + ny * off, point[2] + nz * off
-        lit = _sunlit(x, y, z, to_map, depth, 0.015)
+        lit = sunlit(x, y, z, to_map, depth, 0.015)
         length = np.sqrt(ray[0] ** 2 + ray[1] ** 2 + ray[2] ** 2)
         hx, hy, hz = towards[0] - ray[0] / length, towards[1] - ray[1] / length, towards[2] - ray[2] / length
         half = (nx * hx + ny * hy + nz * hz) / np.sqrt(hx * hx + hy * hy + hz * hz + 1e-20)
@@ -289,7 +214,19 @@ def _shade(
             if triangle < 0:
                 if ray[2] < -1e-4:
                     colour = _ground_colour(
-                        ray, eye, focal, ground, tile_size, panorama, sun, sky, towards[2], to_map, depth, contact, reach
+                        ray,
+                        eye,
+                        focal,
+                        ground,
+                        tile_size,
+                        panorama,
+                        sun,
+                        sky,
+                        towards[2],
+                        to_map,
+                        depth,
+                        contact,
+                        reach,
                     )
                 else:
                     colour = _sky_colour(ray[0], ray[1], ray[2], panorama)
@@ -323,14 +260,28 @@ def _shade(
 @njit(cache=True, nogil=True, error_model="numpy")
 def _weights(ray, a, b, c, weight):
     """Shares of the corners where a ray meets a triangle, written to weight [3]; returns the distance along z."""
-    e0 = ray[0] * (b[1] * c[2] - b[2] * c[1]) + ray[1] * (b[2] * c[0] - b[0] * c[2]) + ray[2] * (b[0] * c[1] - b[1] * c[0])
-    e1 = ray[0] * (c[1] * a[2] - c[2] * a[1]) + ray[1] * (c[2] * a[0] - c[0] * a[2]) + ray[2] * (c[0] * a[1] - c[1] * a[0])
-    e2 = ray[0] * (a[1] * b[2] - a[2] * b[1]) + ray[1] * (a[2] * b[0] - a[0] * b[2]) + ray[2] * (a[0] * b[1] - a[1] * b[0])
+    e0 = (
+        ray[0] * (b[1] * c[2] - b[2] * c[1])
+        + ray[1] * (b[2] * c[0] - b[0] * c[2])
+        + ray[2] * (b[0] * c[1] - b[1] * c[0])
+    )
+    e1 = (
+        ray[0] * (c[1] * a[2] - c[2] * a[1])
+        + ray[1] * (c[2] * a[0] - c[0] * a[2])
+        + ray[2] * (c[0] * a[1] - c[1] * a[0])
+    )
+    e2 = (
+        ray[0] * (a[1] * b[2] - a[2] * b[1])
+        + ray[1] * (a[2] * b[0] - a[0] * b[2])
+        + ray[2] * (a[0] * b[1] - a[1] * b[0])
+    )
     total = e0 + e1 + e2
     if total == 0.0:
         weight[:] = 1.0 / 3.0
         return (a[2] + b[2] + c[2]) / 3.0
-    volume = a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
+    volume = (
+        a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
+    )
     distance = volume / total
     # The point is the sum of e_k / total times corner k, each corner scaled to the ray's own depth.
     weight[0], weight[1], weight[2] = e0 / total, e1 / total, e2 / total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numpy.random import Generator
 
 from c2f_train.synth.mesh import Mesh, box, ellipsoid, extrude, join, lathe, tube
@@ -42,7 +43,9 @@ def table(rng: Generator) -> Mesh:
 def stool(rng: Generator) -> Mesh:
     """A round stool on three or four spread legs."""
     count, height, radius = int(rng.integers(3, 5)), rng.uniform(0.6, 0.8), rng.uniform(0.22, 0.3)
-    seat = lathe([(0, height), (radius, height), (radius, height + 0.08), (radius * 0.9, height + 0.11), (0, height + 0.11)])
+    seat = lathe(
+        [(0, height), (radius, height), (radius, height + 0.08), (radius * 0.9, height + 0.11), (0, height + 0.11)]
+    )
     leg = tube([(radius * 0.6, 0, height), (radius * 1.15, 0, 0.03)], 0.035).painted(1)
     legs = [leg.turned("z", 360 * k / count) for k in range(count)]
     ring = lathe([(radius * 0.85, height * 0.42), (radius * 0.88, height * 0.46)], 20).painted(1)
@@ -109,12 +112,10 @@ def house(rng: Generator) -> Mesh:
 
 def arch(rng: Generator) -> Mesh:
     """A stone arch, or a bridge when it is low."""
-    from numpy import cos, linspace, pi, sin
-
     outer, inner, leg = 0.5, rng.uniform(0.26, 0.36), rng.uniform(0.05, 0.45)
-    angle = linspace(0, pi, 15)
-    top = [(outer * cos(a), leg + outer * sin(a)) for a in angle]
-    under = [(inner * cos(a), leg + inner * sin(a)) for a in angle[::-1]]
+    angle = np.linspace(0, np.pi, 15)
+    top = [(outer * np.cos(a), leg + outer * np.sin(a)) for a in angle]
+    under = [(inner * np.cos(a), leg + inner * np.sin(a)) for a in angle[::-1]]
     stone = extrude([(outer, 0), *top, (-outer, 0), (-inner, 0), *under, (inner, 0)], rng.uniform(0.22, 0.4))
     key = box(0.12, 0.42, 0.2).moved(0, 0, leg + inner - 0.02).painted(1)
     return join(stone, key)

@@ -46,7 +46,14 @@ def cactus(rng: Generator) -> Mesh:
     arms = []
     for side in (-1, 1):
         low, reach = rng.uniform(0.35, 0.55), rng.uniform(0.22, 0.3)
-        bend = smooth_profile([(0, 0, low), (side * reach * 0.8, 0, low + 0.02), (side * reach, 0, low + 0.12), (side * reach, 0, low + 0.3)])
+        bend = smooth_profile(
+            [
+                (0, 0, low),
+                (side * reach * 0.8, 0, low + 0.02),
+                (side * reach, 0, low + 0.12),
+                (side * reach, 0, low + 0.3),
+            ]
+        )
         arms.append(tube(bend, 0.07))
     pot = lathe([(0, 0), (0.15, 0), (0.2, 0.2), (0.17, 0.2), (0, 0.17)]).painted(1)
     flower = ellipsoid(0.07, 0.07, 0.05, rows=7, sides=10).moved(z=0.97).painted(2)
@@ -87,7 +94,16 @@ def snowman(rng: Generator) -> Mesh:
     third = second + middle * 0.75 + top * 0.75
     balls = [ellipsoid(r, r, r).moved(z=z) for r, z in ((low, low * 0.92), (middle, second), (top, third))]
     rim = third + top * 0.75
-    hat = lathe([(0, rim), (top * 1.3, rim), (top * 1.3, rim + 0.02), (top * 0.8, rim + 0.02), (top * 0.8, rim + 0.18), (0, rim + 0.18)])
+    hat = lathe(
+        [
+            (0, rim),
+            (top * 1.3, rim),
+            (top * 1.3, rim + 0.02),
+            (top * 0.8, rim + 0.02),
+            (top * 0.8, rim + 0.18),
+            (0, rim + 0.18),
+        ]
+    )
     nose = lathe([(0.03, 0), (0, 0.16)], 10).turned("y", 90).moved(top * 0.9, 0, third).painted(2)
     scarf = torus(top * 0.85, 0.035).moved(z=third - top * 0.75).painted(2)
     return join(*balls, hat.painted(1), nose, scarf)

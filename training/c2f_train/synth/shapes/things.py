@@ -17,7 +17,10 @@ def shoe(rng: Generator) -> Mesh:
     toe = ellipsoid(0.24, 0.16, 0.13, 0.8).moved(0.3, 0, 0.13)
     sole = ellipsoid(0.52, 0.18, 0.07, 0.45, 7, 20).moved(0.01, 0, 0.05).painted(1)
     collar = box(0.4, 0.28, 0.06).moved(-0.25, 0, shaft - 0.04).painted(1)
-    laces = [tube([(x, -0.135, z), (x, 0.135, z)], 0.014, 6).painted(2) for x, z in ((0.08, 0.31), (0.18, 0.285), (0.28, 0.26))]
+    laces = [
+        tube([(x, -0.135, z), (x, 0.135, z)], 0.014, 6).painted(2)
+        for x, z in ((0.08, 0.31), (0.18, 0.285), (0.28, 0.26))
+    ]
     return join(upper, toe, sole, collar, *laces)
 
 
@@ -25,10 +28,6 @@ def ring(rng: Generator) -> Mesh:
     """A ring lying down, like a life belt, with bands."""
     thick = rng.uniform(0.1, 0.17)
     body = torus(0.38, thick).moved(z=thick)
-    band = torus(0.0, 1.0)
-    angle = np.linspace(0, 2 * np.pi, 12, endpoint=False)
-    circle = np.stack([0.38 + np.cos(angle) * 0.0, 0 * angle, 0 * angle], -1)
-    del band, circle
     bands = []
     for turn in (0, 90, 180, 270):
         arc = np.radians(np.linspace(turn - 9, turn + 9, 4))
@@ -63,12 +62,16 @@ def hat(rng: Generator) -> Mesh:
 def guitar(rng: Generator) -> Mesh:
     """A guitar on a small foot, upright."""
     low, high, thick = rng.uniform(0.18, 0.23), rng.uniform(0.13, 0.17), rng.uniform(0.07, 0.11)
-    half = smooth_profile([(0.0, 0.0), (low * 0.8, 0.04), (low, 0.16), (high * 0.68, 0.31), (high, 0.42), (0.03, 0.52)], 4)
+    half = smooth_profile(
+        [(0.0, 0.0), (low * 0.8, 0.04), (low, 0.16), (high * 0.68, 0.31), (high, 0.42), (0.03, 0.52)], 4
+    )
     outline = np.concatenate([half[:-1], [(0.03, 0.5)], np.flip(half[1:], 0) * np.array([-1, 1])])
     body = extrude(outline, thick).turned("z", 90)
     neck = box(0.03, 0.055, 0.42).moved(thick / 2, 0, 0.48).painted(1)
     head = box(0.03, 0.09, 0.12).moved(thick / 2, 0, 0.88).painted(1)
-    hole = lathe([(0, 0), (0.055, 0), (0.055, 0.01), (0, 0.01)], 16).turned("y", 90).moved(thick / 2, 0, 0.34).painted(2)
+    hole = (
+        lathe([(0, 0), (0.055, 0), (0.055, 0.01), (0, 0.01)], 16).turned("y", 90).moved(thick / 2, 0, 0.34).painted(2)
+    )
     bridge = box(0.02, 0.13, 0.025).moved(thick / 2 + 0.005, 0, 0.15).painted(2)
     foot = [tube([(0, s * 0.06, 0.14), (-0.2, s * 0.14, 0.02)], 0.015, 6).painted(2) for s in (-1, 1)]
     return join(body, neck, head, hole, bridge, *foot)

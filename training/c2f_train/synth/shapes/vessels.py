@@ -65,7 +65,9 @@ def teapot(rng: Generator) -> Mesh:
     lid = lathe([(0.24, top - 0.06), (0.22, top), (0.05, top + 0.06), (0.07, top + 0.12), (0, top + 0.15)]).painted(1)
     spout_path = smooth_profile([(0.32, 0, height * 0.7), (0.56, 0, height * 0.95), (0.72, 0, height * 1.75)])
     spout = tube(spout_path, np.linspace(0.12, 0.05, len(spout_path)))
-    handle = smooth_profile([(-0.3, 0, height * 1.5), (-0.64, 0, height * 1.45), (-0.62, 0, height * 0.7), (-0.36, 0, height * 0.6)])
+    handle = smooth_profile(
+        [(-0.3, 0, height * 1.5), (-0.64, 0, height * 1.45), (-0.62, 0, height * 0.7), (-0.36, 0, height * 0.6)]
+    )
     return join(body, lid, spout, tube(handle, 0.045).painted(1))
 
 
@@ -76,7 +78,12 @@ def watering_can(rng: Generator) -> Mesh:
     reach, rise = rng.uniform(0.75, 0.9), height * rng.uniform(1.05, 1.3)
     spout = tube([(radius * 0.8, 0, 0.12), (radius + 0.15, 0, 0.22), (reach, 0, rise)], [0.07, 0.06, 0.035])
     rose = lathe([(0.03, 0), (0.11, 0.12), (0, 0.14)], 16).turned("y", 50).moved(reach, 0, rise).painted(1)
-    bow = [(-radius * 0.9, 0, 0.12), (-radius - 0.28, 0, height * 0.55), (-radius - 0.1, 0, height + 0.15), (radius * 0.7, 0, height)]
+    bow = [
+        (-radius * 0.9, 0, 0.12),
+        (-radius - 0.28, 0, height * 0.55),
+        (-radius - 0.1, 0, height + 0.15),
+        (radius * 0.7, 0, height),
+    ]
     return join(can, spout, rose, tube(smooth_profile(bow), 0.04).painted(1))
 
 
