@@ -33,7 +33,7 @@ class C2FNetwork(nn.Module):
         super().__init__()
         self.config = config
         length, codes = config.grid**2, config.tokenizer.codebook_size
-        self.tokenizer = MaskTokenizer(config.tokenizer)
+        self.tokenizer = MaskTokenizer(config.tokenizer, config.grid)
         self.encoder = Pyramid(INPUT_PLANES, config.widths, config.blocks)
         self.transformer = TokenTransformer(config.widths[-1], config.dim, config.layers, config.heads, codes, length)
         self.refiner = Refiner(config.widths, config.dim, 1)

@@ -48,7 +48,7 @@ class Refiner(nn.Module):
         top = features[-1]
         cells = F.avg_pool2d(coarse, coarse.shape[-1] // top.shape[-1])
         adapted = self.adapt(top)
-        grid = hidden.transpose(1, 2).reshape(len(top), -1, *top.shape[2:])
+        grid = hidden.transpose(1, 2).unflatten(2, top.shape[2:])
         x = self.trunk(torch.cat([adapted, grid, self.attention(adapted, cells), cells], 1))
         for rise, skip in zip(self.rise, features[-2::-1], strict=True):
             x = rise(x, skip)

@@ -51,9 +51,9 @@ class Codebook(nn.Module):
 class MaskTokenizer(nn.Module):
     """Masks [N, 1, S, S] in 0..1 <-> tokens [N, L] (L = grid * grid, row-major)."""
 
-    def __init__(self, config: TokenizerConfig) -> None:
+    def __init__(self, config: TokenizerConfig, grid: int) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.grid = config, grid
         widths, top = config.widths, config.widths[-1]
         self.encoder = Pyramid(1, widths, 1)
         self.to_code = nn.Conv2d(top, config.code_dim, 1)
@@ -73,8 +73,7 @@ class MaskTokenizer(nn.Module):
 
     def decode_vectors(self, vectors: Tensor) -> Tensor:
         """Mask logits [N, 1, S, S] from code vectors [N, L, dim]; mixtures of codes are allowed."""
-        grid = int(round(vectors.shape[1] ** 0.5))
-        return self.decoder(vectors.transpose(1, 2).reshape(-1, self.config.code_dim, grid, grid))
+        return self.decoder(vectors.transpose(1, 2).reshape(-1, self.config.code_dim, self.grid, self.grid))
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Mask logits [N, 1, S, S] from tokens [N, L]."""
