@@ -85,12 +85,20 @@ class BuildWithCMake(build_ext):
         key_file, key = build / "c2f_key", _build_key([*configure, search])
         if not key_file.is_file() or key_file.read_text() != key:
             shutil.rmtree(build, ignore_errors=True)
-            subprocess.run(configure, env=environment, check=True)
+            _run(configure, environment)
             key_file.write_text(key)
         shutil.rmtree(stage, ignore_errors=True)
         install = ["cmake", "--build", str(build), "--target", "install", "--parallel"]
-        subprocess.run(install, env=environment, check=True)
+        _run(install, environment)
         return stage
+
+
+def _run(command: list[str], environment: dict[str, str]) -> None:
+    code = subprocess.run(command, env=environment).returncode
+    if code != 0:
+        raise SystemExit(
+            f"building the messages failed: `{' '.join(command[:5])}` exited with {code}, for what it says above"
+        )
 
 
 def _build_key(words: list[str]) -> str:

@@ -39,7 +39,7 @@ CONSTRAINTS = ROOT / "requirements" / "constraints.txt"
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 14)  # for which there are ROS 2 wheels
 HEARTBEAT_S = 15.0
-TAIL_LINES = 25
+TAIL_LINES = 40
 
 # Profile: the profile it contains, extras of the package, extras of the training package.
 PROFILES = {
@@ -195,8 +195,8 @@ def step(title: str, command: list[str], variables: dict[str, str]) -> None:
     if code != 0:
         print(last_lines(TAIL_LINES), file=sys.stderr)
         raise EnvironmentProblem(
-            f"{title} failed after {time.monotonic() - start:.0f} s; above are the last lines of "
-            f"{LOG.relative_to(ROOT)}, and if they speak of connections, pip does not reach its package index"
+            f"{title.partition(';')[0]} failed after {time.monotonic() - start:.0f} s; above is the end of "
+            f"{LOG.relative_to(ROOT)}, and if it speaks of connections, pip does not reach its package index"
         )
     print(f"    {time.monotonic() - start:4.0f} s", flush=True)
 

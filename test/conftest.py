@@ -1,0 +1,39 @@
+"""Fixtures for all tests, and what keeps ROS tests apart from any robot on the network."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Before anything imports rclpy: a domain of our own, and no traffic beyond this machine.
+os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked `ros` where there is no ROS 2."""
+    if find_spec("rclpy") is None:
+        skip = pytest.mark.skip(reason="rclpy cannot be imported: source a ROS 2, or run `make test`")
+        for item in items:
+            if "ros" in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The root of the repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder of sample data and fixtures beside the repository."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("the folder shared/ with sample data is not beside the repository")
+    return folder
