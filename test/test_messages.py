@@ -45,10 +45,8 @@ def test_the_five_messages_are_there() -> None:
 def test_every_field_and_constant_has_a_comment_above_it(path: Path) -> None:
     lines = path.read_text().splitlines()
     assert lines[0].startswith("# "), "the message itself has no comment"
-    bare = [
-        line for above, line in zip(lines, lines[1:], strict=False) if is_field(line) and not above.startswith("# ")
-    ]
-    assert bare == []
+    uncommented = [line for above, line in pairwise(lines) if is_field(line) and not above.startswith("# ")]
+    assert uncommented == []
 
 
 @pytest.mark.parametrize("path", MESSAGES, ids=NAMES)
