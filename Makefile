@@ -1,12 +1,15 @@
 # make demo        a short film of the node at work, made here from nothing
 # make test        lint and all tests
-# make train-nano  train the model that is shipped, again
+# make train-nano  train models/c2f_nano again, from nothing; takes hours, and goes on where it was stopped
 # make lint        ruff and codespell only
 # make clean       remove everything that these made, but for training runs
 
 PYTHON ?= python3
 OUT ?= demo_out
-RUN := runs/c2f_nano
+# Where training keeps its clips and checkpoints, what it writes, and what other data it reports numbers on.
+WORK ?= runs/c2f_nano
+MODEL ?= models/c2f_nano
+ALSO ?= $(wildcard ../shared/data/movid_a_sample ../shared/data/drive_sample)
 
 # `$(call in,PROFILE) COMMAND` runs COMMAND in .venv, which it makes or mends first.
 in = $(PYTHON) scripts/environment.py $(1) --
@@ -32,7 +35,8 @@ lint: | python
 	@$(call in,test) codespell
 
 train-nano: | python
-	@$(call in,train) c2f-train all --config training/configs/nano.yaml --out $(RUN)
+	@$(call in,train) c2f-train all --config training/configs/nano.yaml --work $(WORK) --out $(MODEL) \
+	  $(if $(strip $(ALSO)),--also $(ALSO))
 
 clean:
 	rm -rf .venv build install log $(OUT) .pytest_cache .ruff_cache training/*.egg-info *.egg-info
