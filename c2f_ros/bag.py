@@ -176,21 +176,18 @@ class BagReader:
         for topic, time_ns, data in self.serialized(topics):
             yield topic, time_ns, self._reader.deserialize(data, kinds[topic])
 
-    def inputs(self, topics: BagTopics) -> Iterator[Frame | Instances]:
-        """Every image and every masks message, read (step 1), in order of time; `received_s` is the bag's time."""
-        for topic, time_ns, message in self.messages((topics.image, topics.masks)):
-            if topic == topics.masks:
-                read = read_label_image if topics.masks_type == IMAGE_TYPE else read_instance_array
-                yield read(message)
-            elif topics.image_type == IMAGE_TYPE:
-                yield read_image(message, time_ns * 1e-9)
-            else:
-                yield read_compressed_image(message, time_ns * 1e-9)
-
     def amodal_frames(self, topic: str) -> Iterator[AmodalFrame]:
         """Every AmodalInstanceArray on `topic`, in order of time."""
         for _, _, message in self.messages((topic,)):
             yield read_amodal_array(message)
+
+
+def read_input(topics: BagTopics, topic: str, message: Any, received_s: float) -> Frame | Instances:
+    """Step 1 for a message of the image or the masks topic. Raises InputError if it cannot be used."""
+    if topic == topics.masks:
+        return read_label_image(message) if topics.masks_type == IMAGE_TYPE else read_instance_array(message)
+    read = read_image if topics.image_type == IMAGE_TYPE else read_compressed_image
+    return read(message, received_s)
 
 
 def find_topics(types: dict[str, str], image: str = "", masks: str = "") -> BagTopics:

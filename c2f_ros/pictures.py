@@ -1,0 +1,158 @@
+"""Pictures of results for people: a film, and a contact sheet. Both enlarge small images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+
+from c2f_ros.geometry import ByteArray
+from c2f_ros.overlay import draw_overlay, enlarge
+from c2f_ros.records import AmodalFrame
+
+BACKGROUND, TEXT, QUIET = (24, 26, 31), (235, 238, 242), (150, 156, 168)
+BAR = 34
+"""Rows of the bar with titles above the pictures."""
+GAP = 6
+FILM_PANEL, SHEET_PANEL = 720, 480
+"""Columns that one picture of the film, or of the sheet, should have."""
+LARGEST_FACTOR = 4
+WIDE = 1.9
+"""Images wider than so many times their height are put one below the other in the film."""
+
+
+def seen_only(frame: AmodalFrame) -> AmodalFrame:
+    """The frame as the segmenter gave it: every amodal mask is its visible mask; objects not seen are left out."""
+    seen = [dataclasses.replace(item, amodal=item.visible) for item in frame.instances if not item.visible.is_empty]
+    return dataclasses.replace(frame, instances=tuple(seen))
+
+
+def picture(rgb: ByteArray, frame: AmodalFrame | None, columns: int) -> ByteArray:
+    """The image with the frame drawn (None: as it is), a whole number of times larger, to about `columns`."""
+    factor = min(max(1, round(columns / rgb.shape[1])), LARGEST_FACTOR)
+    if frame is None:
+        return rgb if factor == 1 else cv2.resize(rgb, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    return draw_overlay(*enlarge(rgb, frame, factor))
+
+
+def film_picture(rgb: ByteArray, frame: AmodalFrame | None, title: str, note: str) -> ByteArray:
+    """One picture of the film: the camera's image, and the result drawn into it; None if there is no result."""
+    left, right = picture(rgb, None, FILM_PANEL), picture(rgb, frame, FILM_PANEL)
+    titled = [_titled(left, "camera", note), _titled(right, title, "tinted: seen   hatched: hidden")]
+    return _joined(titled, is_row=left.shape[1] < WIDE * left.shape[0])
+
+
+class Film:
+    """An H.264 film (yuv420p, plays in browsers) being written; pictures may differ in size. A context manager."""
+
+    def __init__(self, path: Path, rate_hz: float, height: int, width: int) -> None:
+        """height, width: of the largest picture, in pixels; smaller ones are centred."""
+        self._path, self._rate = path, rate_hz
+        self._height, self._width = height + height % 2, width + width % 2
+
+    def __enter__(self) -> Film:
+        import av
+
+        from fractions import Fraction
+
+        self._container = av.open(str(self._path), "w", options={"movflags": "+faststart"})
+        rate = Fraction(self._rate).limit_denominator(1000)
+        self._stream: Any = self._container.add_stream("libx264", rate=rate)
+        self._stream.width, self._stream.height, self._stream.pix_fmt = self._width, self._height, "yuv420p"
+        self._stream.options = {"crf": "20", "preset": "veryfast"}
+        return self
+
+    def add(self, rgb: ByteArray) -> None:
+        """Append a picture, uint8 [h, w, 3]."""
+        import av
+
+        canvas = _centred(rgb, self._height, self._width)
+        self._container.mux(self._stream.encode(av.VideoFrame.from_ndarray(canvas, format="rgb24")))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._container.mux(self._stream.encode())
+        self._container.close()
+
+
+def sheet_row(rgb: ByteArray, result: AmodalFrame, truth: AmodalFrame | None, has_truth: bool) -> list[ByteArray]:
+    """One row of the contact sheet: input, visible masks, result, and truth if the recording has any."""
+    frames: list[AmodalFrame | None] = [None, seen_only(result), result]
+    if has_truth:
+        frames.append(truth)
+    return [_fit(picture(rgb, frame, SHEET_PANEL), SHEET_PANEL) for frame in frames]
+
+
+def contact_sheet(rows: Sequence[Sequence[ByteArray]], titles: Sequence[str]) -> ByteArray:
+    """uint8 [h, w, 3]: one row of pictures per frame, under the titles of the columns."""
+    width = len(titles) * SHEET_PANEL + (len(titles) - 1) * GAP
+    bar = np.full((BAR, width, 3), BACKGROUND, np.uint8)
+    for column, title in enumerate(titles):
+        _write(bar, title, column * (SHEET_PANEL + GAP) + 10, TEXT)
+    lines = [_joined(row, is_row=True) for row in rows]
+    height = sum(line.shape[0] for line in lines) + GAP * len(lines) + BAR
+    out = np.full((height, width, 3), BACKGROUND, np.uint8)
+    out[:BAR] = bar
+    top = BAR
+    for line in lines:
+        out[top : top + line.shape[0], : line.shape[1]] = line
+        top += line.shape[0] + GAP
+    return out[: max(BAR, height - GAP)]
+
+
+def write_png(path: Path, rgb: ByteArray) -> None:
+    """Save uint8 [h, w, 3] as PNG."""
+    path.write_bytes(encoded(rgb, ".png"))
+
+
+def encoded(rgb: ByteArray, suffix: str) -> bytes:
+    """The picture as the bytes of a .png or .jpg file."""
+    return cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def _titled(rgb: ByteArray, title: str, note: str) -> ByteArray:
+    bar = np.full((BAR, rgb.shape[1], 3), BACKGROUND, np.uint8)
+    end = _write(bar, title, 10, TEXT)
+    if end + 20 + _text_width(note) < rgb.shape[1]:
+        _write(bar, note, rgb.shape[1] - _text_width(note) - 10, QUIET)
+    return np.vstack([bar, rgb])
+
+
+def _text_width(text: str) -> int:
+    return int(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)[0][0])
+
+
+def _write(bar: ByteArray, text: str, column: int, colour: tuple[int, int, int]) -> int:
+    cv2.putText(bar, text, (column, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
+    return column + _text_width(text)
+
+
+def _joined(pictures: Sequence[ByteArray], is_row: bool) -> ByteArray:
+    gap_shape = (pictures[0].shape[0], GAP, 3) if is_row else (GAP, pictures[0].shape[1], 3)
+    gap = np.full(gap_shape, BACKGROUND, np.uint8)
+    parts = [part for one in pictures for part in (gap, one)][1:]
+    return np.hstack(parts) if is_row else np.vstack(parts)
+
+
+def _centred(rgb: ByteArray, height: int, width: int) -> ByteArray:
+    if rgb.shape[:2] == (height, width):
+        return np.ascontiguousarray(rgb)
+    out = np.full((height, width, 3), BACKGROUND, np.uint8)
+    top, left = (height - rgb.shape[0]) // 2, (width - rgb.shape[1]) // 2
+    out[top : top + rgb.shape[0], left : left + rgb.shape[1]] = rgb
+    return out
+
+
+def _fit(rgb: ByteArray, columns: int) -> ByteArray:
+    if rgb.shape[1] == columns:
+        return rgb
+    rows = max(1, round(rgb.shape[0] * columns / rgb.shape[1]))
+    how = cv2.INTER_AREA if rgb.shape[1] > columns else cv2.INTER_CUBIC
+    return cv2.resize(rgb, (columns, rows), interpolation=how)
