@@ -1,0 +1,128 @@
+"""Boxes, placed masks, the crop rule and its inverse; images are never square here, so x and y cannot be swapped."""
+
+import cv2
+import numpy as np
+import pytest
+
+from c2f_ros.geometry import (
+    EMPTY_BOX,
+    EMPTY_MASK,
+    Box,
+    PlacedMask,
+    count_common,
+    crop_inside,
+    crop_mask,
+    crop_pixels,
+    minus,
+    paste_probability,
+    place,
+    square_crop,
+    tighten,
+    union,
+)
+
+HEIGHT, WIDTH = 60, 100
+
+
+def random_mask(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    out = np.zeros((HEIGHT, WIDTH), np.uint8)
+    x, y = int(rng.integers(10, 90)), int(rng.integers(10, 50))
+    cv2.ellipse(
+        out, (x, y), (int(rng.integers(4, 25)), int(rng.integers(4, 15))), float(rng.uniform(0, 180)), 0, 360, 1, -1
+    )
+    return out.astype(bool)
+
+
+def test_box_sides_are_never_negative():
+    assert (Box(5, 5, 2, 9).width, Box(5, 5, 9, 2).height) == (0, 0)
+    assert Box(0, 0, 4, 4).intersect(Box(7, 7, 9, 9)) == EMPTY_BOX
+    assert Box(200, 0, 210, 10).clip(HEIGHT, WIDTH) == EMPTY_BOX
+
+
+def test_place_puts_x_in_columns_and_y_in_rows():
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[10:12, 70:75] = True
+    placed = place(mask)
+    assert placed.box == Box(x0=70, y0=10, x1=75, y1=12)
+    assert np.array_equal(placed.full(HEIGHT, WIDTH), mask)
+
+
+def test_placed_mask_refuses_another_size_than_its_box():
+    with pytest.raises(ValueError, match="box is 3x2"):
+        PlacedMask(Box(0, 0, 2, 3), np.ones((2, 3), bool))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_set_operations_equal_those_on_whole_images(seed):
+    a, b = random_mask(seed), random_mask(seed + 100)
+    pa, pb = place(a), place(b)
+    assert np.array_equal(union(pa, pb).full(HEIGHT, WIDTH), a | b)
+    assert np.array_equal(minus(pa, pb).full(HEIGHT, WIDTH), a & ~b)
+    assert count_common(pa, pb) == int((a & b).sum())
+    assert np.array_equal(tighten(minus(pa, pb)).full(HEIGHT, WIDTH), a & ~b)
+
+
+def test_union_with_an_empty_mask_is_the_other_mask():
+    a = place(random_mask(1))
+    assert np.array_equal(union(a, EMPTY_MASK).mask, a.mask)
+    assert union(EMPTY_MASK, EMPTY_MASK).is_empty
+
+
+def test_crop_is_a_square_twice_the_longer_side_centred_on_the_object():
+    box = square_crop(Box(40, 20, 60, 30), HEIGHT, WIDTH, 2.0, 0.1)
+    assert box == Box(30, 5, 70, 45)
+
+
+def test_crop_of_a_small_part_has_the_minimum_side():
+    box = square_crop(Box(40, 20, 42, 22), HEIGHT, WIDTH, 2.0, 0.5)
+    assert (box.width, box.height) == (30, 30)
+    assert (box.x0 + box.x1) // 2 == 41
+
+
+def test_crop_at_native_size_copies_pixels_and_pads_with_zeros():
+    image = np.random.default_rng(0).integers(1, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    box = Box(-10, 40, 22, 72)
+    crop = crop_pixels(image, box, 32)
+    assert np.array_equal(crop[:20, 10:], image[40:60, 0:22])
+    assert not crop[20:].any() and not crop[:, :10].any()
+
+
+def test_crop_wholly_outside_is_black():
+    image = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
+    assert not crop_pixels(image, Box(300, 300, 332, 332), 32).any()
+    assert not crop_inside(Box(300, 300, 332, 332), HEIGHT, WIDTH, 32).any()
+
+
+def test_inside_plane_marks_the_part_of_the_crop_that_the_image_covers():
+    plane = crop_inside(Box(-16, 0, 16, 32), HEIGHT, WIDTH, 32)
+    assert not plane[:, :16].any() and (plane[:, 16:] == 255).all()
+    assert (crop_inside(Box(10, 10, 42, 42), HEIGHT, WIDTH, 8) == 255).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_paste_is_the_inverse_of_crop_at_native_size(seed):
+    mask = place(random_mask(seed))
+    box = square_crop(mask.box, HEIGHT, WIDTH, 2.0, 0.3)
+    crop = crop_mask(mask, box, box.width).astype(np.float32) / 255
+    pasted = paste_probability(crop, box, HEIGHT, WIDTH, 0.5)
+    assert np.array_equal(pasted.full(HEIGHT, WIDTH), mask.full(HEIGHT, WIDTH))
+
+
+@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("seed", range(10))
+def test_paste_of_a_resampled_crop_returns_nearly_the_same_mask(seed, size):
+    mask = place(random_mask(seed))
+    box = square_crop(mask.box, HEIGHT, WIDTH, 2.0, 0.3)
+    pasted = paste_probability(crop_mask(mask, box, size).astype(np.float32) / 255, box, HEIGHT, WIDTH, 0.5)
+    iou = count_common(pasted, mask) / union(pasted, mask).area
+    assert iou > (0.97 if size == 64 else 0.9)
+
+
+def test_paste_outside_the_image_gives_the_empty_mask():
+    assert paste_probability(np.ones((8, 8), np.float32), Box(300, 0, 308, 8), HEIGHT, WIDTH, 0.5) is EMPTY_MASK
+
+
+def test_paste_refuses_a_map_that_is_not_square():
+    with pytest.raises(ValueError, match="crops are square"):
+        paste_probability(np.ones((8, 9), np.float32), Box(0, 0, 8, 8), HEIGHT, WIDTH, 0.5)
