@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -107,7 +108,9 @@ def _run(work: partial, indices: Sequence[int], workers: int) -> None:
         for index in tqdm(indices, unit="clip", disable=None):
             work(index)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    # Spawned, not forked: the caller may hold threads. Each worker keeps to one core.
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         for _ in tqdm(pool.map(work, indices), total=len(indices), unit="clip", disable=None):
             pass
 

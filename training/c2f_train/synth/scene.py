@@ -26,6 +26,9 @@ from c2f_train.synth.shapes import FAMILIES, family_names
 CREASE_COSINE = 0.7
 """Edges sharper than this between two triangles are shaded as edges, others as round."""
 
+SPARSE_SPREAD = 1.5
+"""Objects of a sparse clip stand this many times farther apart."""
+
 
 @dataclass(frozen=True)
 class SceneConfig:
@@ -42,7 +45,7 @@ class SceneConfig:
     sparse_max: int = 8
     scale_min: float = 0.6
     scale_max: float = 1.6
-    spacing: float = 1.06
+    spacing: float = 1.1
     """Distance of neighbours over the sum of their radii; below 1 they may touch."""
     tumbled_fraction: float = 0.15
     """Share of objects lying on their side or leaning."""
@@ -110,7 +113,7 @@ def random_scene(config: SceneConfig, rng: Generator) -> Scene:
     categories = tuple(str(name) for name in rng.choice(family_names(config.families), count))
     shapes = [normalized(FAMILIES[category](rng)) for category in categories]
     placed = [_posed(shape, config, rng) for shape in shapes]
-    spots = _cluster([_footprint(mesh) for mesh in placed], config.spacing * (2.0 if sparse else 1.0), rng)
+    spots = _cluster([_footprint(mesh) for mesh in placed], config.spacing * (SPARSE_SPREAD if sparse else 1.0), rng)
     placed = [mesh.moved(x, y) for mesh, (x, y) in zip(placed, spots, strict=True)]
     return assemble(placed, shapes, categories, rng)
 

@@ -58,7 +58,8 @@ def shade(
         face, camera.see(surface.vertices), camera.rotation, camera.position, camera.focal,
         surface.local, surface.triangles, surface.normals, surface.owner, surface.parts,
         materials.colours, materials.pattern, materials.second, materials.axis, materials.frequency, materials.gloss,
-        light.towards_sun, light.sun, light.sky, light.bounce, around.ground, around.tile_size, around.panorama,
+        np.stack([light.towards_sun, light.sun, light.sky, light.bounce]),
+        around.ground, around.tile_size, around.panorama,
         shadows.to_map, shadows.depth, shadows.contact, shadows.contact_reach, image,
     )
     # fmt: on
@@ -89,10 +90,14 @@ def _noise(x, y, z):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _pattern_mix(kind, x, y, z):
-    """Share 0..1 of the second colour at a point of the pattern's frame."""
+def _pattern_share(kind, place, axis, frequency, index):
+    """Share 0..1 of the second colour at a place [3] of an object; kind counts as PATTERNS does."""
+    # A hair off the object's planes of symmetry, where flat faces would flicker between two checks.
+    x = frequency * (axis[index, 0, 0] * place[0] + axis[index, 0, 1] * place[1] + axis[index, 0, 2] * place[2]) + 0.01
+    y = frequency * (axis[index, 1, 0] * place[0] + axis[index, 1, 1] * place[1] + axis[index, 1, 2] * place[2]) + 0.01
+    z = frequency * (axis[index, 2, 0] * place[0] + axis[index, 2, 1] * place[1] + axis[index, 2, 2] * place[2]) + 0.01
     if kind == 1:
-        return 1.0 if np.sin(x * 3.1416) > 0.25 else 0.0
+        return 1.0 if np.sin(x * np.pi) > 0.25 else 0.0
     if kind == 2:
         return float((int(np.floor(x)) + int(np.floor(y)) + int(np.floor(z))) % 2)
     if kind == 3:
@@ -142,7 +147,7 @@ def _sky_colour(x, y, z, panorama):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _ground_colour(ray, eye, focal, ground, tile_size, panorama, sun, sky, slope, to_map, depth, contact, reach):
+def _ground_colour(ray, eye, focal, light, ground, tile_size, panorama, to_map, depth, contact, reach):
     """The ground where a ray [3] meets z = 0, fading into the horizon."""
     distance = -eye[2] / ray[2]
     x, y = eye[0] + ray[0] * distance, eye[1] + ray[1] * distance
@@ -156,13 +161,13 @@ def _ground_colour(ray, eye, focal, ground, tile_size, panorama, sun, sky, slope
         red1, green1, blue1 = _tile(ground, fine + 1, y * density, x * density)
         share = level - fine
         red, green, blue = red + (red1 - red) * share, green + (green1 - green) * share, blue + (blue1 - blue) * share
-    lit, open_sky = sunlit(x, y, 0.0, to_map, depth, 0.01) * slope, 1.3
+    lit, open_sky = sunlit(x, y, 0.0, to_map, depth, 0.01) * light[0, 2], 1.3
     if abs(x) < reach and abs(y) < reach:
         unit = contact.shape[0] / (2 * reach)
         open_sky *= _bilinear(contact, (y + reach) * unit - 0.5, (x + reach) * unit - 0.5)[0]
-    red *= sun[0] * lit + sky[0] * open_sky
-    green *= sun[1] * lit + sky[1] * open_sky
-    blue *= sun[2] * lit + sky[2] * open_sky
+    red *= light[1, 0] * lit + light[2, 0] * open_sky
+    green *= light[1, 1] * lit + light[2, 1] * open_sky
+    blue *= light[1, 2] * lit + light[2, 2] * open_sky
     far = distance * length - HAZE_START
     if far <= 0:
         return red, green, blue
@@ -172,8 +177,9 @@ def _ground_colour(ray, eye, focal, ground, tile_size, panorama, sun, sky, slope
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _shade_surface(ray, point, normal, albedo, gloss, towards, sun, sky, bounce, to_map, depth, colour):
+def _shade_surface(ray, point, normal, albedo, gloss, light, to_map, depth, colour):
     """Lambert with a soft highlight at a world point, written to colour [3]."""
+    towards, sun, sky, bounce = light[0], light[1], light[2], light[3]
     facing = normal[0] * ray[0] + normal[1] * ray[1] + normal[2] * ray[2]
     flip = -1.0 if facing > 0 else 1.0
     size = flip / np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2 + 1e-20)
@@ -199,8 +205,7 @@ def _shade_surface(ray, point, normal, albedo, gloss, towards, sun, sky, bounce,
 @njit(cache=True, nogil=True, error_model="numpy")
 def _shade(
     face, points, rotation, eye, focal, local, triangles, normals, owner, parts, colours, pattern, second, axis,
-    frequency, gloss, towards, sun, sky, bounce, ground, tile_size, panorama, to_map, depth, contact,
-    reach, image,
+    frequency, gloss, light, ground, tile_size, panorama, to_map, depth, contact, reach, image,
 ):  # fmt: skip
     height, width = face.shape
     ray, seen, point, normal = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
@@ -214,19 +219,7 @@ def _shade(
             if triangle < 0:
                 if ray[2] < -1e-4:
                     colour = _ground_colour(
-                        ray,
-                        eye,
-                        focal,
-                        ground,
-                        tile_size,
-                        panorama,
-                        sun,
-                        sky,
-                        towards[2],
-                        to_map,
-                        depth,
-                        contact,
-                        reach,
+                        ray, eye, focal, light, ground, tile_size, panorama, to_map, depth, contact, reach
                     )
                 else:
                     colour = _sky_colour(ray[0], ray[1], ray[2], panorama)
@@ -241,48 +234,28 @@ def _shade(
                     normal[k] += weight[corner] * normals[triangle, corner, k]
                     place[k] += weight[corner] * local[corners[corner], k]
             index, part = owner[triangle], parts[triangle]
-            mix = 0.0
+            share = 0.0
             if part == 0:
-                f, m = frequency[index], axis[index]
-                mix = _pattern_mix(
-                    pattern[index],
-                    f * (m[0, 0] * place[0] + m[0, 1] * place[1] + m[0, 2] * place[2]) + 0.01,
-                    f * (m[1, 0] * place[0] + m[1, 1] * place[1] + m[1, 2] * place[2]) + 0.01,
-                    f * (m[2, 0] * place[0] + m[2, 1] * place[1] + m[2, 2] * place[2]) + 0.01,
-                )
+                share = _pattern_share(pattern[index], place, axis, frequency[index], index)
             for k in range(3):
-                albedo[k] = colours[index, part, k] + (second[index, k] - colours[index, part, k]) * mix
-            _shade_surface(
-                ray, point, normal, albedo, gloss[index], towards, sun, sky, bounce, to_map, depth, image[row, column]
-            )
+                albedo[k] = colours[index, part, k] + (second[index, k] - colours[index, part, k]) * share
+            _shade_surface(ray, point, normal, albedo, gloss[index], light, to_map, depth, image[row, column])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _volume(a, b, c):
+    """a . (b x c), six times the volume that three corners span with the eye."""
+    x, y, z = b[1] * c[2] - b[2] * c[1], b[2] * c[0] - b[0] * c[2], b[0] * c[1] - b[1] * c[0]
+    return a[0] * x + a[1] * y + a[2] * z
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _weights(ray, a, b, c, weight):
     """Shares of the corners where a ray meets a triangle, written to weight [3]; returns the distance along z."""
-    e0 = (
-        ray[0] * (b[1] * c[2] - b[2] * c[1])
-        + ray[1] * (b[2] * c[0] - b[0] * c[2])
-        + ray[2] * (b[0] * c[1] - b[1] * c[0])
-    )
-    e1 = (
-        ray[0] * (c[1] * a[2] - c[2] * a[1])
-        + ray[1] * (c[2] * a[0] - c[0] * a[2])
-        + ray[2] * (c[0] * a[1] - c[1] * a[0])
-    )
-    e2 = (
-        ray[0] * (a[1] * b[2] - a[2] * b[1])
-        + ray[1] * (a[2] * b[0] - a[0] * b[2])
-        + ray[2] * (a[0] * b[1] - a[1] * b[0])
-    )
-    total = e0 + e1 + e2
+    weight[0], weight[1], weight[2] = _volume(ray, b, c), _volume(ray, c, a), _volume(ray, a, b)
+    total = weight[0] + weight[1] + weight[2]
     if total == 0.0:
         weight[:] = 1.0 / 3.0
         return (a[2] + b[2] + c[2]) / 3.0
-    volume = (
-        a[0] * (b[1] * c[2] - b[2] * c[1]) + a[1] * (b[2] * c[0] - b[0] * c[2]) + a[2] * (b[0] * c[1] - b[1] * c[0])
-    )
-    distance = volume / total
-    # The point is the sum of e_k / total times corner k, each corner scaled to the ray's own depth.
-    weight[0], weight[1], weight[2] = e0 / total, e1 / total, e2 / total
-    return distance
+    weight[0], weight[1], weight[2] = weight[0] / total, weight[1] / total, weight[2] / total
+    return _volume(a, b, c) / total
