@@ -47,7 +47,7 @@ class AmodalNode(LifecycleNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("c2f", **options)
-        self._parameters = NodeParameters(self)
+        self._declared = NodeParameters(self)
         self._settings: Parameters | None = None
         self._pipeline: Pipeline | None = None
         self._pairing: StampPairing | ApproximatePairing | None = None
@@ -64,7 +64,7 @@ class AmodalNode(LifecycleNode):
     @guarded(TransitionCallbackReturn.FAILURE)
     def on_configure(self, state: State) -> TransitionCallbackReturn:
         """Read parameters, load the model, check its golden sample, create publishers. Fails to unconfigured."""
-        settings = self._settings = self._parameters.read()
+        settings = self._settings = self._declared.read()
         self._pipeline = open_pipeline(settings)
         self._pairing = make_pairing(settings)
         self._health, self._resets_seen = Health(), 0
@@ -142,17 +142,18 @@ class AmodalNode(LifecycleNode):
     # ---- steps 1 to 4, in the executor's thread
 
     def _subscribe(self, settings: Parameters) -> None:
-        sensor = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
         if settings.input_image_transport == "raw":
-            self._add_subscription(Image, "~/input/image", self._on_image, sensor)
+            self._add_subscription(Image, "~/input/image", self._on_image)
         else:
-            self._add_subscription(CompressedImage, "~/input/image/compressed", self._on_compressed_image, sensor)
+            self._add_subscription(CompressedImage, "~/input/image/compressed", self._on_compressed_image)
         if settings.input_kind == "masks":
-            self._add_subscription(Image, "~/input/masks", self._on_label_image, sensor)
+            self._add_subscription(Image, "~/input/masks", self._on_label_image)
         else:
-            self._add_subscription(InstanceArray, "~/input/instances", self._on_instance_array, sensor)
+            self._add_subscription(InstanceArray, "~/input/instances", self._on_instance_array)
 
-    def _add_subscription(self, kind: Any, topic: str, callback: Callable[[Any], None], qos: QoSProfile) -> None:
+    def _add_subscription(self, kind: Any, topic: str, callback: Callable[[Any], None]) -> None:
+        """Best effort unless `qos_overrides.<topic>.subscription.*` says otherwise (rclpy writes that into the profile)."""
+        qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
         overridable = QoSOverridingOptions.with_default_policies()
         self._subscribed.append(self.create_subscription(kind, topic, callback, qos, qos_overriding_options=overridable))
 
