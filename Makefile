@@ -25,12 +25,12 @@ demo: | python
 # Both run, so that a misspelt word does not hide a failing test; either makes the whole fail.
 test: | python
 	@$(call in,test) true
-	@lint=0; $(call in,test) ruff check . || lint=$$?; \
+	@lint=0; $(call in,test) ruff check --output-format concise . || lint=$$?; \
 	$(call in,test) python -m pytest -q test training/test || exit $$?; \
 	exit $$lint
 
 lint: | python
-	@$(call in,test) ruff check .
+	@$(call in,test) ruff check --output-format concise .
 	@$(call in,test) ruff format --check .
 	@$(call in,test) codespell
 
