@@ -148,7 +148,9 @@ class BagReader:
             self._reader = AnyReader([self.path], default_typestore=typestore())
             self._reader.open()
         except (AnyReaderError, OSError, KeyError) as error:
-            raise InputError(f"{self.path}: this bag cannot be read ({error}); name a rosbag2 folder or .mcap file") from error
+            raise InputError(
+                f"{self.path}: this bag cannot be read ({error}); name a rosbag2 folder or .mcap file"
+            ) from error
         return self
 
     def __exit__(self, *error: Any) -> None:

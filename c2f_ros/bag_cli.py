@@ -31,7 +31,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--kind", choices=("auto", *KINDS), default="auto", help="layout of SOURCE")
     parser.add_argument("--video", default="0", help="which video of a MOViD-A data set")
     parser.add_argument("--rate", type=float, default=10.0, help="frames per second, where SOURCE has no stamps")
-    parser.add_argument("--humble", action="store_true", help="bag metadata version 8, for ROS 2 Humble, not 9 for Jazzy")
+    parser.add_argument(
+        "--humble", action="store_true", help="bag metadata version 8, for ROS 2 Humble, not 9 for Jazzy"
+    )
     parser.add_argument("--compressed", choices=("jpeg", "png"), help="images as CompressedImage")
     parser.add_argument("--as-instances", action="store_true", help="masks as InstanceArray, not as label images")
     drawing = parser.add_argument_group("what the generator draws")
@@ -46,9 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Make a bag. Exit 1, after one sentence that names the file, if the source is broken."""
     options = make_parser().parse_args(arguments)
-    bag_options = BagOptions(
-        "humble" if options.humble else "jazzy", options.compressed or "raw", options.as_instances
-    )
+    bag_options = BagOptions("humble" if options.humble else "jazzy", options.compressed or "raw", options.as_instances)
     try:
         if options.overwrite:
             remove_bag(options.out)

@@ -98,7 +98,9 @@ def _image(frame: SourceFrame, header: Any, options: BagOptions, types: RosbagsT
     return COMPRESSED_TOPIC, COMPRESSED_TYPE, compressed_message(frame.rgb, options.image, header, types)
 
 
-def _masks(frame: SourceFrame, depth: int, header: Any, options: BagOptions, types: RosbagsTypes) -> tuple[str, str, Any]:
+def _masks(
+    frame: SourceFrame, depth: int, header: Any, options: BagOptions, types: RosbagsTypes
+) -> tuple[str, str, Any]:
     if options.as_instances:
         return INSTANCES_TOPIC, INSTANCES_TYPE, instances_message(frame, header, types)
     encoding, dtype = LABEL_ENCODINGS[depth]

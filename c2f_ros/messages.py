@@ -86,7 +86,9 @@ def read_amodal_array(message: Any) -> AmodalFrame:
 
 def _read_amodal(item: Any, height: int, width: int) -> AmodalInstance:
     if item.status not in list(Status):
-        raise InputError(f"object {item.track_id!r} has status {item.status}, expected 0 to {max(Status)}; check the sender")
+        raise InputError(
+            f"object {item.track_id!r} has status {item.status}, expected 0 to {max(Status)}; check the sender"
+        )
     return AmodalInstance(
         track_id=item.track_id,
         class_id=item.class_id,

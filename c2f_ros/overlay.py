@@ -1,4 +1,4 @@
-"""Draws amodal masks into the image: what is seen is tinted, what is hidden is hatched, each track in its own colour."""
+"""Draws amodal masks into the image: what is seen is tinted, what is hidden is hatched, one colour per track."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from c2f_ros.geometry import BoolArray, Box, ByteArray, PlacedMask, minus
 from c2f_ros.records import AmodalFrame, AmodalInstance
 
-VISIBLE_TINT = 0.22
+VISIBLE_TINT = 0.18
 STRIPE_TINT, GAP_TINT = 0.72, 0.34
 OUTLINE_TINT = 0.9
 TINY = 16
@@ -119,9 +119,7 @@ def enlarge(rgb: ByteArray, frame: AmodalFrame, factor: int) -> tuple[ByteArray,
         dataclasses.replace(item, visible=_enlarge(item.visible, factor), amodal=_enlarge(item.amodal, factor))
         for item in frame.instances
     )
-    larger = dataclasses.replace(
-        frame, height=frame.height * factor, width=frame.width * factor, instances=instances
-    )
+    larger = dataclasses.replace(frame, height=frame.height * factor, width=frame.width * factor, instances=instances)
     return cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC), larger
 
 

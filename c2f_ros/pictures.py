@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from c2f_ros.geometry import ByteArray
+from c2f_ros.geometry import EMPTY_BOX, Box, ByteArray
 from c2f_ros.overlay import draw_overlay, enlarge
 from c2f_ros.records import AmodalFrame
 
@@ -22,6 +23,7 @@ GAP = 6
 FILM_PANEL, SHEET_PANEL = 720, 480
 """Columns that one picture of the film, or of the sheet, should have."""
 LARGEST_FACTOR = 4
+MARGIN = 1.15
 WIDE = 1.9
 """Images wider than so many times their height are put one below the other in the film."""
 
@@ -32,9 +34,19 @@ def seen_only(frame: AmodalFrame) -> AmodalFrame:
     return dataclasses.replace(frame, instances=tuple(seen))
 
 
-def picture(rgb: ByteArray, frame: AmodalFrame | None, columns: int) -> ByteArray:
-    """The image with the frame drawn (None: as it is), a whole number of times larger, to about `columns`."""
-    factor = min(max(1, round(columns / rgb.shape[1])), LARGEST_FACTOR)
+def objects_seen(frame: AmodalFrame) -> AmodalFrame:
+    """The frame without the objects of which nothing is visible."""
+    seen = tuple(item for item in frame.instances if not item.visible.is_empty)
+    return dataclasses.replace(frame, instances=seen)
+
+
+def factor_for(width: int, columns: int) -> int:
+    """How many times larger to draw a picture of `width` columns so that it has about `columns`, 1 or more."""
+    return min(max(1, round(columns / width)), LARGEST_FACTOR)
+
+
+def picture(rgb: ByteArray, frame: AmodalFrame | None, factor: int) -> ByteArray:
+    """The image with the frame drawn (None: as it is), `factor` times larger."""
     if frame is None:
         return rgb if factor == 1 else cv2.resize(rgb, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     return draw_overlay(*enlarge(rgb, frame, factor))
@@ -42,7 +54,8 @@ def picture(rgb: ByteArray, frame: AmodalFrame | None, columns: int) -> ByteArra
 
 def film_picture(rgb: ByteArray, frame: AmodalFrame | None, title: str, note: str) -> ByteArray:
     """One picture of the film: the camera's image, and the result drawn into it; None if there is no result."""
-    left, right = picture(rgb, None, FILM_PANEL), picture(rgb, frame, FILM_PANEL)
+    factor = factor_for(rgb.shape[1], FILM_PANEL)
+    left, right = picture(rgb, None, factor), picture(rgb, frame, factor)
     titled = [_titled(left, "camera", note), _titled(right, title, "tinted: seen   hatched: hidden")]
     return _joined(titled, is_row=left.shape[1] < WIDE * left.shape[0])
 
@@ -57,8 +70,6 @@ class Film:
 
     def __enter__(self) -> Film:
         import av
-
-        from fractions import Fraction
 
         self._container = av.open(str(self._path), "w", options={"movflags": "+faststart"})
         rate = Fraction(self._rate).limit_denominator(1000)
@@ -82,12 +93,34 @@ class Film:
         self._container.close()
 
 
-def sheet_row(rgb: ByteArray, result: AmodalFrame, truth: AmodalFrame | None, has_truth: bool) -> list[ByteArray]:
-    """One row of the contact sheet: input, visible masks, result, and truth if the recording has any."""
+def sheet_row(
+    rgb: ByteArray, result: AmodalFrame, truth: AmodalFrame | None, has_truth: bool, box: Box
+) -> list[ByteArray]:
+    """One row of the contact sheet: input, visible masks, result, and truth if the recording has any.
+
+    box: the part of the image to show. Of the truth, objects of which nothing is visible are left out.
+    """
     frames: list[AmodalFrame | None] = [None, seen_only(result), result]
     if has_truth:
-        frames.append(truth)
-    return [_fit(picture(rgb, frame, SHEET_PANEL), SHEET_PANEL) for frame in frames]
+        frames.append(objects_seen(truth) if truth else None)
+    factor = factor_for(box.width, SHEET_PANEL)
+    rows, columns = (slice(part.start * factor, part.stop * factor) for part in box.slices)
+    return [_fit(picture(rgb, frame, factor)[rows, columns], SHEET_PANEL) for frame in frames]
+
+
+def region_of_interest(frames: Iterable[AmodalFrame], height: int, width: int) -> Box:
+    """The part of an image that holds every mask of `frames` with a margin, at least half of each side."""
+    box = EMPTY_BOX
+    for frame in frames:
+        for item in frame.instances:
+            box = box.enclose(item.amodal.box)
+    sides = []
+    for low, high, length in ((box.x0, box.x1, width), (box.y0, box.y1, height)):
+        side = min(length, max(round((high - low) * MARGIN), (length + 1) // 2))
+        start = min(max(0, (low + high - side) // 2), length - side)
+        sides.append((start, start + side))
+    (x0, x1), (y0, y1) = sides
+    return Box(x0, y0, x1, y1)
 
 
 def contact_sheet(rows: Sequence[Sequence[ByteArray]], titles: Sequence[str]) -> ByteArray:

@@ -52,11 +52,13 @@ def play(reader: BagReader, topics: tuple[str, ...], rate: float, wait_s: float)
     Raises InputError if a topic has no subscriber within `wait_s`.
     """
     import rclpy
+    from rclpy.duration import Duration
     from rclpy.executors import SingleThreadedExecutor
 
-    from c2f_ros.waiting import ros_context, spin_until
+    from c2f_ros.waiting import spin_until
 
-    with ros_context():
+    rclpy.init(args=[])
+    try:
         node, executor = rclpy.create_node("c2f_player"), SingleThreadedExecutor()
         executor.add_node(node)
         publishers = {topic: _publisher(node, topic, reader.topic_types[topic]) for topic in topics}
@@ -67,16 +69,20 @@ def play(reader: BagReader, topics: tuple[str, ...], rate: float, wait_s: float)
         for topic, data in _paced(reader, topics, rate):
             publishers[topic].publish(data)
         for publisher in publishers.values():
-            publisher.wait_for_all_acked(rclpy.duration.Duration(seconds=ACKNOWLEDGE_S))
+            publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGE_S))
         executor.shutdown()
         node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
 
 
 def _publisher(node: Any, topic: str, kind: str) -> Any:
     from rclpy.qos import QoSProfile
 
     package, _, name = kind.split("/")
-    return node.create_publisher(getattr(importlib.import_module(f"{package}.msg"), name), topic, QoSProfile(depth=DEPTH))
+    return node.create_publisher(
+        getattr(importlib.import_module(f"{package}.msg"), name), topic, QoSProfile(depth=DEPTH)
+    )
 
 
 def _paced(reader: BagReader, topics: tuple[str, ...], rate: float) -> Iterator[tuple[str, bytes]]:

@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 
 COLOURS = {"model": "#1667d9", "visible": "#8a919e", "hull": "#e0a33e", "clipped_hull": "#c2551e"}
-NAMES = {"model": "this model", "visible": "visible mask", "hull": "convex hull", "clipped_hull": "hull clipped to others"}
+NAMES = {
+    "model": "this model",
+    "visible": "visible mask",
+    "hull": "convex hull",
+    "clipped_hull": "hull clipped to others",
+}
 MOST_TRACKS = 40
 """Tracks drawn in the timeline, those seen in most frames."""
 
@@ -25,7 +30,9 @@ def accuracy_plot(bins: Sequence[Mapping[str, Any]]) -> str:
                 continue
             values = [b[name][key] for b in used]
             width, order = (2.6, 3) if name == "model" else (1.5, 2)
-            axis.plot(places, values, "o-", color=colour, label=NAMES[name], linewidth=width, markersize=4, zorder=order)
+            axis.plot(
+                places, values, "o-", color=colour, label=NAMES[name], linewidth=width, markersize=4, zorder=order
+            )
         labels = [f"{100 * b['low']:.0f}-{100 * b['high']:.0f} %\n({b['object_frames']})" for b in used]
         axis.set_xticks(places, labels)
         axis.set_ylim(0, 100)
@@ -46,7 +53,9 @@ def latency_plot(latency: Mapping[str, Mapping[str, float]]) -> str:
     axis.barh(places, medians, color=COLOURS["model"], height=0.6, label="median")
     axis.plot(tails, places, "|", color="#1d2430", markersize=12, markeredgewidth=2, label="95 %")
     for place, median, tail in zip(places, medians, tails, strict=True):
-        axis.text(max(median, tail) * 1.02 + 0.02 * max(tails), place, f"{median:.1f} / {tail:.1f}", va="center", fontsize=8)
+        axis.text(
+            max(median, tail) * 1.02 + 0.02 * max(tails), place, f"{median:.1f} / {tail:.1f}", va="center", fontsize=8
+        )
     axis.set_yticks(places, [s.replace("_", " ") for s in stages])
     axis.set_xlim(0, 1.25 * max(tails, default=1.0))
     axis.set_xlabel("milliseconds per frame, median / 95 %")
@@ -61,7 +70,9 @@ def timeline_plot(tracks: Mapping[str, Mapping[str, Any]], frames: int) -> str:
     chosen = sorted(tracks, key=lambda t: -len(tracks[t]["frame"]))[:MOST_TRACKS]
     chosen = [t for t in tracks if t in chosen]
     has_truth = any("iou" in tracks[t] for t in chosen)
-    panels = [("occlusion", "hidden share", "magma_r")] + ([("iou", "IoU of the whole mask", "RdYlGn")] if has_truth else [])
+    panels = [("occlusion", "hidden share", "magma_r")] + (
+        [("iou", "IoU of the whole mask", "RdYlGn")] if has_truth else []
+    )
     figure, axes = _figure(1, len(panels), 4.5 * len(panels), 0.9 + 0.2 * max(3, len(chosen)))
     for axis, (key, title, colours) in zip(axes, panels, strict=True):
         values = np.full((max(1, len(chosen)), max(1, frames)), np.nan)

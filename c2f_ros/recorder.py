@@ -1,8 +1,8 @@
 """Records a node's answers to a bag that is being played: `python -m c2f_ros.recorder BAG --out result.mcap`.
 
 It brings the node to active if it is not, prints `ready`, and then records. When its standard input ends, nothing more
-will be played. It ends when every frame of the bag is answered or accounted for in /diagnostics, or when after the end of
-playing nothing has happened for `--quiet` seconds. Its last line is JSON: `answered`, `diagnostics` (the last values).
+will be played. It ends when every frame of the bag is answered or accounted for in /diagnostics, or when after the end
+of playing nothing has happened for `--quiet` seconds. Its last line is JSON: `answered`, `diagnostics` (last values).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -27,7 +28,7 @@ from c2f_ros.bag import BagReader, ResultWriter, find_topics
 from c2f_ros.contract import InputError
 from c2f_ros.msg import AmodalInstanceArray
 from c2f_ros.steps.step1_read import stamp_ns
-from c2f_ros.waiting import ros_context, spin_until
+from c2f_ros.waiting import spin_until
 
 DEPTH = 100
 ACCOUNTED = ("skipped", "discarded", "engine_failures", "errors", "refused", "late")
@@ -105,6 +106,21 @@ class Recorder(Node):
             if not self._call(executor, ChangeState, "change_state", request, deadline).success:
                 raise InputError(f"{self._node_name} refused to {verb}; see its log")
 
+    def run(self, wait_s: float, quiet_s: float) -> dict[str, Any]:
+        """Bring the node up, print `ready`, record to the end; returns what the last line says."""
+        executor = SingleThreadedExecutor()
+        executor.add_node(self)
+        self.watch_input()
+        self.bring_up(executor, wait_s)
+        if not spin_until(executor, self.is_matched, wait_s):
+            raise InputError(f"{self._node_name} publishes no results; see its log")
+        print("ready", flush=True)
+        while not self.is_complete() and not self.is_quiet(quiet_s):
+            executor.spin_once(timeout_sec=1.0)
+        executor.shutdown()
+        self.destroy_node()
+        return {"answered": self.answered, "diagnostics": self.diagnostics}
+
     def _call(self, executor: SingleThreadedExecutor, kind: Any, name: str, request: Any, deadline: float) -> Any:
         client = self.create_client(kind, f"{self._node_name}/{name}")
         try:
@@ -122,19 +138,13 @@ def record(options: argparse.Namespace) -> dict[str, Any]:
     with BagReader(options.bag) as reader:
         topics = find_topics(reader.topic_types, options.image_topic, options.masks_topic)
         expected = sum(1 for _ in reader.serialized((topics.masks,)))
-    with ros_context(), ResultWriter(options.out) as writer:
-        recorder, executor = Recorder(options.node, expected, writer), SingleThreadedExecutor()
-        executor.add_node(recorder)
-        recorder.watch_input()
-        recorder.bring_up(executor, options.wait)
-        if not spin_until(executor, recorder.is_matched, options.wait):
-            raise InputError(f"{options.node} publishes no results; see its log")
-        print("ready", flush=True)
-        while not recorder.is_complete() and not recorder.is_quiet(options.quiet):
-            executor.spin_once(timeout_sec=1.0)
-        executor.shutdown()
-        recorder.destroy_node()
-        return {"answered": recorder.answered, "diagnostics": recorder.diagnostics}
+    rclpy.init(args=[])
+    try:
+        with ResultWriter(options.out) as writer:
+            recorder = Recorder(options.node, expected, writer)
+            return recorder.run(options.wait, options.quiet)
+    finally:
+        rclpy.try_shutdown()
 
 
 def main(arguments: list[str] | None = None) -> int:

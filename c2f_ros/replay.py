@@ -132,4 +132,3 @@ def _counts(tally: _Tally) -> FrameCounts:
         unpaired=unpaired,
         lost=0,
     )
-

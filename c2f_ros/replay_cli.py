@@ -17,7 +17,7 @@ from c2f_ros.bag import BagReader, BagTopics, find_topics
 from c2f_ros.bundle import find_model
 from c2f_ros.contract import ContractError, InputError
 from c2f_ros.live import LiveError, replay_live
-from c2f_ros.parameters import Parameters, default_parameters, make_parameters
+from c2f_ros.parameters import default_parameters, make_parameters
 from c2f_ros.pipeline import open_pipeline
 from c2f_ros.replay import Run, replay_offline
 from c2f_ros.report import FILES, write_report
@@ -50,7 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         rate = options.rate if options.live else None
         topics = choose_topics(options.bag, options.image_topic, options.masks_topic)
-        report = replay(options.bag, topics, options.out, given_values(options), rate)
+        run = run_bag(options.bag, topics, options.out, given_values(options), rate)
+        report = write_report(options.out, options.bag, topics, run)
     except (ContractError, InputError, LiveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -65,19 +66,14 @@ def choose_topics(bag: Path, image: str = "", masks: str = "") -> BagTopics:
         return find_topics(reader.topic_types, image, masks)
 
 
-def replay(bag: Path, topics: BagTopics, out: Path, values: dict[str, Any], rate: float | None) -> dict[str, Any]:
-    """Replay (live at `rate`, offline if None) and write the report into `out`; returns what report.json holds.
+def run_bag(bag: Path, topics: BagTopics, out: Path, values: dict[str, Any], rate: float | None) -> Run:
+    """Replay, live at `rate` or offline if None, and write result.mcap into the folder `out`.
 
-    values: the node's parameters that are set, by ROS name.
+    values: the node's parameters that are set, by ROS name. Raises ContractError, InputError or LiveError.
     """
     parameters = make_parameters(values)
     out.mkdir(parents=True, exist_ok=True)
-    return write_report(out, bag, topics, _run(bag, topics, out / FILES["result"], parameters, values, rate))
-
-
-def _run(
-    bag: Path, topics: BagTopics, result: Path, parameters: Parameters, values: dict[str, Any], rate: float | None
-) -> Run:
+    result = out / FILES["result"]
     if rate is None:
         return replay_offline(bag, topics, open_pipeline(parameters), result)
     folder = find_model(parameters.model)

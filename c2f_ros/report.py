@@ -34,7 +34,7 @@ from c2f_ros.bag import RESULT_TOPIC, BagReader, BagTopics, read_input
 from c2f_ros.contract import InputError
 from c2f_ros.crops import to_rgb
 from c2f_ros.geometry import ByteArray
-from c2f_ros.pictures import Film, contact_sheet, film_picture, sheet_row, write_png
+from c2f_ros.pictures import Film, contact_sheet, film_picture, region_of_interest, sheet_row, write_png
 from c2f_ros.records import AmodalFrame, Frame, Status
 from c2f_ros.replay import Run
 from c2f_ros.report_page import write_page
@@ -109,7 +109,9 @@ def make_report(bag_name: str, replayed: Replayed, scoring: Scoring, run: Run) -
             "not_inferred": sum(item.status == Status.NOT_INFERRED for item in items),
         },
         "accuracy": scoring.summary() if has_truth else None,
-        "scored": {"frames": len({r.stamp_ns for r in scoring.rows}), "missing": scoring.missing} if has_truth else None,
+        "scored": {"frames": len({r.stamp_ns for r in scoring.rows}), "missing": scoring.missing}
+        if has_truth
+        else None,
         "by_occlusion": scoring.by_occlusion() if has_truth else [],
         "latency_ms": {s: {"median": v["median_ms"], "p95": v["p95_ms"]} for s, v in run.latency.items()},
         "tracks": _timelines(replayed, scoring),
@@ -144,6 +146,7 @@ def draw(out: Path, bag: Path, topics: BagTopics, replayed: Replayed, model_id: 
     shapes = [film_picture(np.zeros((*size, 3), np.uint8), None, "", "").shape for size in sizes]
     height, width = max(s[0] for s in shapes), max(s[1] for s in shapes)
     chosen = {answered[round(i)] for i in np.linspace(0, len(answered) - 1, SHEET_ROWS)}
+    shown = [replayed.results[stamp] for stamp in chosen]
     rows = []
     with Film(out / FILES["film"], replayed.rate_hz, height, width) as film:
         last = None
@@ -152,7 +155,9 @@ def draw(out: Path, bag: Path, topics: BagTopics, replayed: Replayed, model_id: 
             if result is not None:
                 last = film_picture(rgb, result, model_id, f"frame {index + 1} of {len(replayed.stamps)}")
                 if stamp in chosen:
-                    rows.append(sheet_row(rgb, result, replayed.truth.get(stamp), bool(replayed.truth)))
+                    alike = [f for f in shown if (f.height, f.width) == (result.height, result.width)]
+                    box = region_of_interest(alike, result.height, result.width)
+                    rows.append(sheet_row(rgb, result, replayed.truth.get(stamp), bool(replayed.truth), box))
             if last is not None:
                 film.add(last)
     titles = ["input", "visible masks", model_id, *(["truth"] if replayed.truth else [])]

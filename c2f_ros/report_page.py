@@ -22,8 +22,8 @@ table { border-collapse: collapse; width: 100%; } td, th { padding: 5px 10px; te
 th { font-weight: 600; color: #667080; border-bottom: 1px solid #e2e5ea; }
 td:first-child, th:first-child { text-align: left; } tr.ours td { font-weight: 700; background: #eaf2fe; }
 img, video { max-width: 100%; display: block; border-radius: 6px; } video { background: #000; width: 100%; }
-.tiles { display: flex; flex-wrap: wrap; gap: 10px; } .tiles div { flex: 1 1 90px; background: #f4f5f7; border-radius: 8px;
-padding: 8px 12px; } .tiles b { display: block; font-size: 20px; }
+.tiles { display: flex; flex-wrap: wrap; gap: 10px; } .tiles b { display: block; font-size: 20px; }
+.tiles div { flex: 1 1 90px; background: #f4f5f7; border-radius: 8px; padding: 8px 12px; }
 """
 
 COLUMNS = (
@@ -56,7 +56,10 @@ def write_page(path: Path, report: Mapping[str, Any], sheet: ByteArray | None) -
 
 def _page(report: Mapping[str, Any], body: str) -> str:
     title = f"{escape(report['bag'])}: {escape(report['model_id'])}, {report['mode']}"
-    rule = {"anything": "hidden parts may lie under anything", "other_instances": "hidden parts only under other objects"}
+    rule = {
+        "anything": "hidden parts may lie under anything",
+        "other_instances": "hidden parts only under other objects",
+    }
     about = f"{escape(report['engine'])}; {rule.get(report['hidden_under'], escape(report['hidden_under']))}"
     problems = "".join(f'<p class="problem">{escape(text)}</p>' for text in report["problems"])
     return (
@@ -75,7 +78,9 @@ def _section(title: str, body: str) -> str:
 def _film(report: Mapping[str, Any]) -> str:
     name = report["files"]["film"]
     legend = '<p class="quiet">Tinted: what the segmenter saw. Hatched: what this model says is hidden.'
-    return f'<video src="{name}" controls loop muted autoplay playsinline></video>{legend} <a href="{name}">{name}</a></p>'
+    return (
+        f'<video src="{name}" controls loop muted autoplay playsinline></video>{legend} <a href="{name}">{name}</a></p>'
+    )
 
 
 def _frames(report: Mapping[str, Any]) -> str:
@@ -97,7 +102,7 @@ def _accuracy(report: Mapping[str, Any]) -> str:
         f"{ours['objects']} objects, {ours['object_frames']} object-frames in {scored['frames']} frames; "
         f"{scored['missing']} missing. Averages as in the published evaluation: over frames, then over objects."
     )
-    return f"<table>{head}{''.join(rows)}</table><p class=\"quiet\">{note}</p>"
+    return f'<table>{head}{"".join(rows)}</table><p class="quiet">{note}</p>'
 
 
 def _number(value: float | None) -> str:

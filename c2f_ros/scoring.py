@@ -1,7 +1,7 @@
 """Scores results against ground truth: the model, and beside it what needs no learning.
 
-Objects are matched by track id. An object counts in the frames that were answered and in which at least one of its pixels
-is visible; averages are those of `metrics.py`.
+Objects are matched by track id. An object counts in the frames that were answered and in which at least one of its
+pixels is visible; averages are those of `metrics.py`.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Scoring:
 
 
 def predict(method: str, visible: PlacedMask, amodal: PlacedMask, labels: NDArray[np.integer]) -> PlacedMask:
-    """The amodal mask by one of `METHODS`; amodal: the model's. Nothing visible: the baselines have nothing to go on."""
+    """The amodal mask by one of `METHODS`; amodal: the model's. From nothing visible, baselines make nothing."""
     if method == "model":
         return amodal
     return visible if visible.is_empty else baseline(method, visible, labels)

@@ -1,26 +1,13 @@
-"""A ROS context for the length of a `with`, and waiting in it for something to become true."""
+"""Waiting with a ROS executor for something to become true."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
-
-import rclpy
 
 LOOK_AGAIN_S = 0.1
 """What wakes no executor (a subscription that matches, on older ROS) is looked at this often."""
-
-
-@contextmanager
-def ros_context() -> Iterator[None]:
-    """rclpy, initialized without arguments and shut down at the end (older rclpy.init is no context manager)."""
-    rclpy.init(args=[])
-    try:
-        yield
-    finally:
-        rclpy.try_shutdown()
 
 
 def spin_until(executor: Any, is_true: Callable[[], bool], timeout_s: float) -> bool:

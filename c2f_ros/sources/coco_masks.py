@@ -32,4 +32,6 @@ def decode_segmentation(value: Any, height: int, width: int, path: Path, where: 
     except InputError:
         raise
     except Exception as error:  # pycocotools raises whatever its C code meets
-        raise InputError(f"{path}: {where} is not a polygon or run-length mask ({error}); correct the annotation") from error
+        raise InputError(
+            f"{path}: {where} is not a polygon or run-length mask ({error}); correct the annotation"
+        ) from error

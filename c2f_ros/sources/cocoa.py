@@ -43,7 +43,9 @@ def read_cocoa(paths: Sequence[Path], rate_hz: float) -> Iterator[SourceFrame]:
         first_id += len(regions)
 
 
-def _read_photograph(path: Path, regions: Sequence[tuple[int, dict[str, Any]]], first_id: int, stamp_ns: int) -> SourceFrame:
+def _read_photograph(
+    path: Path, regions: Sequence[tuple[int, dict[str, Any]]], first_id: int, stamp_ns: int
+) -> SourceFrame:
     rgb = read_rgb(_image_file(path))
     height, width = rgb.shape[:2]
     labels = np.zeros((height, width), np.int32)

@@ -47,7 +47,7 @@ def _run_generator(request: ClipRequest, out: Path) -> None:
     command += ["--clips", "1", "--workers", "1", "--frames", str(request.frames), "--seed", str(request.seed)]
     command += ["--size", str(request.height), str(request.width), "--objects", *map(str, request.objects)]
     command += ["--orbit-degrees", str(request.orbit_degrees), "--elevation", *map(str, request.elevation)]
-    command += ["--out", str(out)]
+    command += ["--sparse-fraction", "0", "--out", str(out)]
     done = subprocess.run(command, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode == 0:
         return

@@ -16,7 +16,9 @@ from c2f_ros.sources.kins import kins_json, read_kins
 from c2f_ros.sources.movid import is_movid, movid_video, read_movid
 
 KINDS = ("folder", "movid", "kins", "cocoa")
-LAYOUTS = "folder (rgb/ and label/), movid (rgba_full_00000.png ...), kins (JSON with images), cocoa (JSON with regions)"
+LAYOUTS = (
+    "folder (rgb/ and label/), movid (rgba_full_00000.png ...), kins (JSON with images), cocoa (JSON with regions)"
+)
 
 
 @dataclass(frozen=True)
