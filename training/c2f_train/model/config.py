@@ -21,7 +21,7 @@ class TokenizerConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Image encoder `widths` per level, residual `blocks` per level, transformer size, steps K.
+    """Image encoder `widths` per level, residual `blocks` per level, transformer size, refiner, steps K.
 
     steps: mask-and-predict steps K (paper section 3.3); 1 predicts every token at once.
     """
@@ -32,6 +32,7 @@ class NetworkConfig:
     dim: int
     layers: int
     heads: int
+    refiner_blocks: int
     steps: int
     tokenizer: TokenizerConfig
 

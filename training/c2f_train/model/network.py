@@ -36,7 +36,7 @@ class C2FNetwork(nn.Module):
         self.tokenizer = MaskTokenizer(config.tokenizer, config.grid)
         self.encoder = Pyramid(INPUT_PLANES, config.widths, config.blocks)
         self.transformer = TokenTransformer(config.widths[-1], config.dim, config.layers, config.heads, codes, length)
-        self.refiner = Refiner(config.widths, config.dim, 1)
+        self.refiner = Refiner(config.widths, config.dim, config.refiner_blocks)
 
     def freeze_tokenizer(self) -> None:
         """The tokenizer is trained first and then stays as it is (gradients still pass through it)."""
