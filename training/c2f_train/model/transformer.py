@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -23,7 +22,8 @@ class Block(nn.Module):
         n, length, dim = x.shape
         qkv = self.qkv(self.norm1(x)).reshape(n, length, 3, self.heads, dim // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        attended = F.scaled_dot_product_attention(q, k, v)
+        scores = (q * (dim // self.heads) ** -0.5) @ k.transpose(-2, -1)
+        attended = scores.softmax(-1).to(v.dtype) @ v
         x = x + self.proj(attended.transpose(1, 2).reshape(n, length, dim))
         return x + self.mlp(self.norm2(x))
 
