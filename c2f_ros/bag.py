@@ -58,11 +58,13 @@ OFFERED_QOS = Qos(
 
 
 class BagWriter:
-    """A bag folder being written, one message after the other in order of time. A context manager."""
+    """A bag folder being written, one message after the other in order of time. A context manager; after an error
+    the folder is removed."""
 
     def __init__(self, path: Path, distro: str = "jazzy") -> None:
         if path.exists():
             raise InputError(f"{path}: it exists already; remove it or choose another name")
+        self._path = path
         self._store = typestore(distro)
         self._writer = Writer(path, version=METADATA_VERSIONS[distro], storage_plugin=StoragePlugin.MCAP)
         self._topics: dict[str, Connection] = {}
@@ -73,6 +75,8 @@ class BagWriter:
 
     def __exit__(self, *error: Any) -> None:
         self._writer.__exit__(*error)
+        if error[0] is not None:
+            shutil.rmtree(self._path, ignore_errors=True)
 
     def open_topic(self, topic: str, message_type: str) -> None:
         """Make `topic` part of the bag even if no message follows."""
