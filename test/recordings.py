@@ -1,7 +1,7 @@
 """A tiny recording, in memory and in every layout that is read, for the tests of sources, bags, replay and report.
 
-Two objects on an image that is not square: 1 lies in front and moves to the right, 2 stands still behind it. In the last
-frame 1 hides 2 wholly.
+Two objects on an image that is not square: 1 lies in front and moves to the right, 2 stands still behind it. In the
+third frame 1 hides 2 wholly.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Live replay: node, player and recorder are processes of their own and meet over DDS. Fake nothing, wait for events."""
+"""Live replay: node, player and recorder are processes of their own and meet over DDS; nothing is faked."""
 
 import json
 import os

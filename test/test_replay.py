@@ -27,7 +27,7 @@ def results_of(path):
 
 
 def edited(bag, out, change):
-    """A copy of the bag; `change(topic, index, message)` alters a message in place, or leaves it out by returning False."""
+    """A copy of the bag; `change(topic, index, message)` alters a message in place; False leaves it out."""
     seen: dict[str, int] = {}
     with BagReader(bag) as reader, BagWriter(out) as writer:
         kinds = reader.topic_types
