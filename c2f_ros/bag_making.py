@@ -40,7 +40,11 @@ from c2f_ros.steps.step8_publish import mask_message, to_message
 from c2f_ros.truth import truth_frame
 
 FRAME_ID = "camera"
-LABEL_ENCODINGS = (("mono8", np.uint8), ("mono16", np.uint16), ("32SC1", np.int32))
+LABEL_ENCODINGS: tuple[tuple[str, type[np.integer[Any]]], ...] = (
+    ("mono8", np.uint8),
+    ("mono16", np.uint16),
+    ("32SC1", np.int32),
+)
 JPEG_QUALITY = 95
 
 

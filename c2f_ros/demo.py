@@ -26,7 +26,7 @@ from c2f_ros.report_text import report_lines
 from c2f_ros.sources.generated import ClipRequest
 from c2f_ros.sources.opening import open_generator
 
-SEED = 7
+SEED = 19
 FRAMES, RATE_HZ = 48, 10.0
 HEIGHT, WIDTH = 384, 512
 OBJECTS = (9, 12)

@@ -19,13 +19,15 @@ from c2f_ros.records import AmodalFrame
 BACKGROUND, TEXT, QUIET = (24, 26, 31), (235, 238, 242), (150, 156, 168)
 BAR = 34
 """Rows of the bar with titles above the pictures."""
+READABLE = 640
+"""Titles are written larger above pictures of more columns than this."""
 GAP = 6
-FILM_PANEL, SHEET_PANEL = 720, 480
-"""Columns that one picture of the film, or of the sheet, should have."""
+FILM_PANEL, WIDE_FILM_PANEL, SHEET_PANEL = 800, 1300, 480
+"""Columns that one picture of the film (wide ones are put one below the other), or of the sheet, should have."""
 LARGEST_FACTOR = 4
 MARGIN = 1.15
 WIDE = 1.9
-"""Images wider than so many times their height are put one below the other in the film."""
+"""Images are wide if their width is more than so many times their height."""
 
 
 def seen_only(frame: AmodalFrame) -> AmodalFrame:
@@ -54,10 +56,11 @@ def picture(rgb: ByteArray, frame: AmodalFrame | None, factor: int) -> ByteArray
 
 def film_picture(rgb: ByteArray, frame: AmodalFrame | None, title: str, note: str) -> ByteArray:
     """One picture of the film: the camera's image, and the result drawn into it; None if there is no result."""
-    factor = factor_for(rgb.shape[1], FILM_PANEL)
+    is_wide = rgb.shape[1] > WIDE * rgb.shape[0]
+    factor = factor_for(rgb.shape[1], WIDE_FILM_PANEL if is_wide else FILM_PANEL)
     left, right = picture(rgb, None, factor), picture(rgb, frame, factor)
     titled = [_titled(left, "camera", note), _titled(right, title, "tinted: seen   hatched: hidden")]
-    return _joined(titled, is_row=left.shape[1] < WIDE * left.shape[0])
+    return _joined(titled, is_row=not is_wide)
 
 
 class Film:
@@ -151,20 +154,25 @@ def encoded(rgb: ByteArray, suffix: str) -> bytes:
 
 
 def _titled(rgb: ByteArray, title: str, note: str) -> ByteArray:
-    bar = np.full((BAR, rgb.shape[1], 3), BACKGROUND, np.uint8)
-    end = _write(bar, title, 10, TEXT)
-    if end + 20 + _text_width(note) < rgb.shape[1]:
-        _write(bar, note, rgb.shape[1] - _text_width(note) - 10, QUIET)
+    """The picture under a bar with a title, and a note at its right if there is room; both grow with the picture."""
+    scale = max(1.0, rgb.shape[1] / READABLE)
+    bar = np.full((round(BAR * scale), rgb.shape[1], 3), BACKGROUND, np.uint8)
+    end = _write(bar, title, round(10 * scale), TEXT, scale)
+    note_start = rgb.shape[1] - _text_width(note, scale) - round(10 * scale)
+    if note_start > end + 20:
+        _write(bar, note, note_start, QUIET, scale)
     return np.vstack([bar, rgb])
 
 
-def _text_width(text: str) -> int:
-    return int(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)[0][0])
+def _text_width(text: str, scale: float) -> int:
+    return int(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5 * scale, 1)[0][0])
 
 
-def _write(bar: ByteArray, text: str, column: int, colour: tuple[int, int, int]) -> int:
-    cv2.putText(bar, text, (column, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
-    return column + _text_width(text)
+def _write(bar: ByteArray, text: str, column: int, colour: tuple[int, int, int], scale: float = 1.0) -> int:
+    """Write in the bar, in place; returns the column where the text ends."""
+    place = (column, round(22 * scale))
+    cv2.putText(bar, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5 * scale, colour, 1, cv2.LINE_AA)
+    return column + _text_width(text, scale)
 
 
 def _joined(pictures: Sequence[ByteArray], is_row: bool) -> ByteArray:
