@@ -13,7 +13,7 @@ import numpy as np
 from c2f_ros.geometry import BoolArray, Box, ByteArray, PlacedMask, minus
 from c2f_ros.records import AmodalFrame, AmodalInstance
 
-VISIBLE_TINT = 0.18
+VISIBLE_TINT = 0.15
 STRIPE_TINT, GAP_TINT = 0.72, 0.34
 OUTLINE_TINT = 0.9
 TINY = 16
@@ -49,8 +49,8 @@ def draw_overlay(rgb: ByteArray, frame: AmodalFrame) -> ByteArray:
 def track_colour(track_id: str) -> tuple[int, int, int]:
     """An RGB colour that stays with the track; consecutive numbers get colours far apart."""
     number = int(track_id) if track_id.isdecimal() else zlib.crc32(track_id.encode())
-    hue = (number * 0.618034) % 1.0
-    red, green, blue = colorsys.hsv_to_rgb(hue, 0.85 if number % 2 else 0.65, 1.0)
+    hue = (0.882 + number * 0.618034) % 1.0
+    red, green, blue = colorsys.hls_to_rgb(hue, 0.58 if number % 2 else 0.68, 0.95)
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
