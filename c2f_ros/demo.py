@@ -31,6 +31,7 @@ FRAMES, RATE_HZ = 48, 10.0
 HEIGHT, WIDTH = 384, 512
 OBJECTS = (9, 12)
 ORBIT_DEGREES, ELEVATION = 2.5, (10.0, 16.0)
+BAG = "scene"
 STAGES = 3
 
 
@@ -52,14 +53,14 @@ def main(arguments: list[str] | None = None) -> int:
             raise ContractError(NO_ROS)
         find_model(options.model)
         with _stage(1, f"drawing scene {options.seed} and writing it into a bag"):
-            made = draw_bag(out / "bag", options.seed)
+            made = draw_bag(out / BAG, options.seed)
         # Every object of the scene is segmented, so a hidden part can only lie under another object.
         values = {"model": options.model, "hidden_under": "other_instances"}
-        topics = choose_topics(out / "bag")
+        topics = choose_topics(out / BAG)
         with _stage(2, f"playing {made.frames} frames, {RATE_HZ:g} per second, through the node"):
-            run = run_bag(out / "bag", topics, out, values, rate=1.0)
+            run = run_bag(out / BAG, topics, out, values, rate=1.0)
         with _stage(3, "writing the report"):
-            report = write_report(out, out / "bag", topics, run)
+            report = write_report(out, out / BAG, topics, run)
     except (ContractError, InputError, LiveError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -17,7 +17,7 @@
 | `latency_ms` | per stage `median` and `p95` |
 | `tracks` | per track id `class_id`, `frame` (index among the answered frames), `occlusion` (hidden share, true where known), and with ground truth `iou` (whole mask, 0..1, null where not known) |
 | `problems` | what went wrong, one sentence each |
-| `files` | names of the files beside this one: `html`, `film`, `contact_sheet`, `result` |
+| `files` | names of the files beside this one: `html`, `result`, `film`, `contact_sheet` (the last two null if no frame was answered) |
 """  # noqa: E501
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def make_report(bag_name: str, replayed: Replayed, scoring: Scoring, run: Run) -
         "latency_ms": {s: {"median": v["median_ms"], "p95": v["p95_ms"]} for s, v in run.latency.items()},
         "tracks": _timelines(replayed, scoring),
         "problems": list(run.problems),
-        "files": FILES,
+        "files": FILES if replayed.answered else {**FILES, "film": None, "contact_sheet": None},
     }
 
 
@@ -138,9 +138,11 @@ def _timelines(replayed: Replayed, scoring: Scoring) -> dict[str, dict[str, Any]
 
 
 def draw(out: Path, bag: Path, topics: BagTopics, replayed: Replayed, model_id: str) -> ByteArray | None:
-    """Write the film and the contact sheet; returns the sheet, None (and no file) if nothing was answered."""
+    """Write the film and the contact sheet and return the sheet; None, and no files, if nothing was answered."""
     answered = replayed.answered
     if not answered:
+        (out / FILES["film"]).unlink(missing_ok=True)
+        (out / FILES["contact_sheet"]).unlink(missing_ok=True)
         return None
     sizes = {(frame.height, frame.width) for frame in replayed.results.values()}
     shapes = [film_picture(np.zeros((*size, 3), np.uint8), None, "", "").shape for size in sizes]

@@ -55,7 +55,7 @@ def write_page(path: Path, report: Mapping[str, Any], sheet: ByteArray | None) -
 
 
 def _page(report: Mapping[str, Any], body: str) -> str:
-    title = f"{escape(report['bag'])}: {escape(report['model_id'])}, {report['mode']}"
+    title = f"{escape(report['model_id'])} on {escape(report['bag'])}, {report['mode']}"
     rule = {
         "anything": "hidden parts may lie under anything",
         "other_instances": "hidden parts only under other objects",

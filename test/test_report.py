@@ -142,6 +142,7 @@ def test_a_run_without_any_answer_still_has_a_report(tmp_path):
     run = Run("live", "toy", "fake", "anything", FrameCounts(FRAMES, 0, 0, 0, 0, 0, 0, 0, FRAMES), {})
     report = write_report(tmp_path / "out", tmp_path / "bag", topics, run)
     assert report["frames"]["lost"] == FRAMES and report["tracks"] == {}
+    assert report["files"]["film"] is None and not (tmp_path / "out" / "overlay.mp4").exists()
     assert "overlay.mp4" not in (tmp_path / "out" / "report.html").read_text()
 
 
