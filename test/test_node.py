@@ -309,3 +309,23 @@ def test_approximate_pairing_without_message_filters_refuses_to_configure(ros, c
     node = ros.start(sync__mode="approximate")
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
     assert "message_filters is not installed" in "".join(capfd.readouterr())
+
+
+def test_an_exception_in_activate_is_logged_and_the_node_can_be_configured_again(ros, capfd, monkeypatch):
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    def broken(*_):
+        raise OSError("no threads left")
+
+    node = ros.start()
+    monkeypatch.setattr("c2f_ros.node.Worker", broken)
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert node.trigger_activate() == TransitionCallbackReturn.ERROR
+    assert state(node) == "unconfigured"
+    logged = "".join(capfd.readouterr())
+    assert "on_activate failed: OSError: no threads left" in logged and "Traceback" in logged
+    monkeypatch.undo()
+    activate(node)
+    ros.peer.until_matched(node)
+    ros.peer.send(5)
+    ros.peer.until(lambda: stamps(ros.peer.results) == [5])
