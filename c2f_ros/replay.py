@@ -7,6 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tqdm import tqdm
+
 from c2f_ros.bag import BagReader, BagTopics, ResultWriter, read_input
 from c2f_ros.contract import EngineError, InputError
 from c2f_ros.pipeline import Pipeline
@@ -77,7 +79,7 @@ def replay_offline(bag: Path, topics: BagTopics, pipeline: Pipeline, result: Pat
     """
     tally = _Tally()
     with closing(pipeline), BagReader(bag) as reader, ResultWriter(result) as writer:
-        for paired in _pairs(reader, topics, tally, pipeline):
+        for paired in tqdm(_pairs(reader, topics, tally, pipeline), desc="replay", unit="frame", disable=None):
             try:
                 writer.add(pipeline.infer(pipeline.observe(paired)))
                 tally.inferred += 1

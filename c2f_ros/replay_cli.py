@@ -50,7 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         rate = options.rate if options.live else None
         topics = choose_topics(options.bag, options.image_topic, options.masks_topic)
+        if options.live:
+            print(f"playing {topics.image} and {topics.masks} through the node ...", flush=True)
         run = run_bag(options.bag, topics, options.out, given_values(options), rate)
+        print(f"{run.frames.inferred} of {run.frames.in_bag} frames inferred; writing the report ...", flush=True)
         report = write_report(options.out, options.bag, topics, run)
     except (ContractError, InputError, LiveError) as error:
         print(f"error: {error}", file=sys.stderr)
