@@ -148,6 +148,8 @@ class BagReader:
         self.path = path
 
     def __enter__(self) -> BagReader:
+        if not self.path.exists():
+            raise InputError(f"{self.path}: there is no such bag; name a rosbag2 folder or .mcap file")
         try:
             self._reader = AnyReader([self.path], default_typestore=typestore())
             self._reader.open()

@@ -153,7 +153,7 @@ def test_a_broken_bag_is_refused_by_name(content, tmp_path):
 
 
 def test_a_missing_bag_is_refused_by_name(tmp_path):
-    with pytest.raises(InputError, match="nothing: this bag cannot be read"), BagReader(tmp_path / "nothing"):
+    with pytest.raises(InputError, match="nothing: there is no such bag"), BagReader(tmp_path / "nothing"):
         pass
 
 
