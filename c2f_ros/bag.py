@@ -105,7 +105,7 @@ class ResultWriter:
         self._path, self._types = path, rosbags_types(distro)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix=".result_", dir=path.parent))
-        self._bag = BagWriter(self._folder / "bag", distro)
+        self._bag = BagWriter(self._folder / path.stem, distro)  # so that the file's own metadata has its final name
 
     def __enter__(self) -> ResultWriter:
         self._bag.__enter__()
@@ -115,7 +115,7 @@ class ResultWriter:
     def __exit__(self, *error: Any) -> None:
         self._bag.__exit__(*error)
         if error[0] is None:
-            (self._folder / "bag" / "bag.mcap").replace(self._path)
+            (self._folder / self._path.stem / f"{self._path.stem}.mcap").replace(self._path)
         shutil.rmtree(self._folder)
 
     def add(self, frame: AmodalFrame) -> None:

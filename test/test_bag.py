@@ -129,6 +129,7 @@ def test_results_are_one_file_that_reads_back(tmp_path):
         for frame in truth:
             writer.add(frame)
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["result.mcap"]
+    assert b"relative_file_paths:\n- result.mcap\n" in (tmp_path / "out" / "result.mcap").read_bytes()
     with BagReader(tmp_path / "out" / "result.mcap") as reader:
         results = list(reader.amodal_frames("/c2f/output/instances"))
     assert [r.stamp_ns for r in results] == [t.stamp_ns for t in truth]
