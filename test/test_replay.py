@@ -62,9 +62,10 @@ def test_every_frame_is_answered_with_its_own_header(bag, tmp_path):
 
 
 def test_two_replays_give_equal_bytes(bag, tmp_path):
-    for name in ("a.mcap", "b.mcap"):
-        run(bag, tmp_path / name)
-    assert (tmp_path / "a.mcap").read_bytes() == (tmp_path / "b.mcap").read_bytes()
+    results = [tmp_path / name / "result.mcap" for name in ("a", "b")]
+    for result in results:
+        run(bag, result)
+    assert results[0].read_bytes() == results[1].read_bytes()
 
 
 @pytest.mark.parametrize("options", [BagOptions("humble"), BagOptions(image="png"), BagOptions(as_instances=True)])
