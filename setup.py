@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -35,33 +34,25 @@ class BuildWithCMake(build_ext):
     def build_extension(self, ext: Extension) -> None:
         """Build everything; `ext` only tells setuptools that the wheel is for one platform."""
         stage = self._run_cmake()
-        package = stage / "python" / PACKAGE
-        if self.editable_mode:
-            # The modules are read from the checkout. Their __init__ finds the messages in this second folder of the
-            # same name, which must not have an __init__ of its own.
-            library = Path(sysconfig.get_path("platlib")).relative_to(sys.prefix)
-            written_by_hand = {path.name for path in (ROOT / PACKAGE).iterdir()}
-            files = [f for f in _files(package) if f.relative_to(package).parts[0] not in written_by_hand]
-            data = {f: library / PACKAGE / f.relative_to(package).parent for f in files}
-        else:
-            target = Path(self.build_lib) / PACKAGE
-            shutil.rmtree(target, ignore_errors=True)  # a module deleted since the last build must not come back
-            shutil.copytree(package, target, ignore=shutil.ignore_patterns("__pycache__", "*.c"))
-            data = {}
-        for top in ("lib", "share", "include"):
-            data.update({f: f.relative_to(stage).parent for f in _files(stage / top)})
-        by_folder: dict[str, list[str]] = {}
-        for file, folder in sorted(data.items()):
-            by_folder.setdefault(str(folder), []).append(os.path.relpath(file, ROOT))
-        self.distribution.data_files = sorted(by_folder.items())
+        target = Path(self.build_lib) / PACKAGE
+        shutil.rmtree(target, ignore_errors=True)  # a module deleted since the last build must not come back
+        shutil.copytree(stage / "python" / PACKAGE, target, ignore=shutil.ignore_patterns("__pycache__", "*.c"))
+        data: dict[str, list[str]] = {}
+        for top in ("include", "lib", "share"):
+            for file in sorted((stage / top).rglob("*")):
+                if file.is_file() and "__pycache__" not in file.parts:
+                    data.setdefault(str(file.parent.relative_to(stage)), []).append(os.path.relpath(file, ROOT))
+        self.distribution.data_files = sorted(data.items())
 
     def _run_cmake(self) -> Path:
         """The folder into which CMake installed: python/, lib/, share/, include/."""
-        prefixes = sourced_underlays() or wheel_underlays()
+        sourced = sourced_underlays()
+        prefixes = sourced or wheel_underlays()
         if not prefixes:
             raise SystemExit(NO_UNDERLAY)
         search = os.pathsep.join(map(str, prefixes))
-        modules = [folder for prefix in prefixes for folder in python_folders(prefix)]
+        # pip's isolated build hides the modules of a sourced ROS 2 from the Python that CMake runs.
+        modules = [folder for prefix in sourced for folder in python_folders(prefix) if folder not in sys.path]
         modules += filter(None, [os.environ.get("PYTHONPATH")])
         environment = {
             **os.environ,
@@ -109,10 +100,6 @@ def _build_key(words: list[str]) -> str:
     for file in sorted((ROOT / "msg").glob("*.msg")):
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
-
-
-def _files(folder: Path) -> list[Path]:
-    return [f for f in folder.rglob("*") if f.is_file() and "__pycache__" not in f.parts and f.suffix != ".c"]
 
 
 setup(ext_modules=[Extension(f"{PACKAGE}._messages", sources=[])], cmdclass={"build_ext": BuildWithCMake})

@@ -25,8 +25,11 @@ def get_requires_for_build_wheel(config_settings: dict[str, Any] | None = None) 
 
 
 def get_requires_for_build_editable(config_settings: dict[str, Any] | None = None) -> list[str]:
-    """The same for `pip install --editable`, which builds the messages too."""
-    return build_meta.get_requires_for_build_editable(config_settings) + _build_requirements()
+    """Refuses: what lies under share/ and lib/ could not be linked, and would silently go stale."""
+    raise SystemExit(
+        "c2f_ros has no editable install: run from the checkout after `pip install .`, where Python's modules are read "
+        "from it, or use `colcon build --symlink-install`"
+    )
 
 
 def _build_requirements() -> list[str]:
