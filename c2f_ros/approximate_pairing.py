@@ -30,7 +30,8 @@ class ApproximatePairing:
     def __init__(self, buffer: int, slop_s: float, jump_s: float) -> None:
         if importlib.util.find_spec("message_filters") is None:
             raise ContractError(
-                "sync.mode is approximate, but message_filters is not installed; install it (ros-*-message-filters) or use exact"
+                "sync.mode is approximate, but message_filters is not installed; install it "
+                "(ros-jazzy-message-filters) or use exact"
             )
         self._filters = importlib.import_module("message_filters")
         self._buffer, self._slop_s, self._jump_ns = buffer, slop_s, round(jump_s * 1e9)

@@ -44,7 +44,9 @@ def find_model(model: str) -> Path:
             return root / model
     names = sorted({path.parent.name for root in roots for path in root.glob(f"*/{MANIFEST}")})
     known = ", ".join(names) if names else "none is installed"
-    raise ContractError(f"model {model!r} is neither a folder with {MANIFEST} nor a known name ({known}); name one of these")
+    raise ContractError(
+        f"model {model!r} is neither a folder with {MANIFEST} nor a known name ({known}); name one of these"
+    )
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -70,6 +72,6 @@ def _check_hash(path: Path, expected: str) -> None:
         raise ContractError(f"{path} cannot be read: {error}; copy the whole bundle") from error
     if found != expected:
         raise ContractError(
-            f"{path.name} has sha256 {found[:12]}..., the manifest says {expected[:12]}...; the file was changed or cut, "
-            "copy the bundle again"
+            f"{path.name} has sha256 {found[:12]}..., the manifest says {expected[:12]}...; "
+            "the file was changed or cut, copy the bundle again"
         )

@@ -139,7 +139,9 @@ class Manifest:
 
 def _require(holds: bool, key: str, found: object, expected: object) -> None:
     if not holds:
-        raise ContractError(f"manifest: {key} is {found!r}, expected {expected}; export the model again or update c2f_ros")
+        raise ContractError(
+            f"manifest: {key} is {found!r}, expected {expected}; export the model again or update c2f_ros"
+        )
 
 
 def parse(kind: type[T], value: object, where: str) -> T:

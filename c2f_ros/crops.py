@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from c2f_ros.contract import MASK_CHANNELS, InputSpec
 from c2f_ros.geometry import (
     EMPTY_MASK,
-    Box,
     BoolArray,
+    Box,
     ByteArray,
     FloatArray,
     PlacedMask,
@@ -74,7 +74,9 @@ def cut_object(
     return rgb, planes
 
 
-def network_inputs(rgb: Sequence[ByteArray], masks: Sequence[ByteArray], spec: InputSpec) -> tuple[FloatArray, FloatArray]:
+def network_inputs(
+    rgb: Sequence[ByteArray], masks: Sequence[ByteArray], spec: InputSpec
+) -> tuple[FloatArray, FloatArray]:
     """image [N, 3, S, S] normalized with the manifest's mean and std, masks [N, M, S, S] in 0..1.
 
     rgb: N crops [S, S, 3]; masks: N stacks [M, S, S].

@@ -42,7 +42,8 @@ def decode(box: Box, encoding: str, data: NDArray[np.uint8], height: int, width:
     expected = pixels if encoding == "MONO8" else (pixels + 7) // 8
     if len(data) != expected:
         raise InputError(
-            f"{encoding} mask of {box.height}x{box.width} pixels has {len(data)} bytes, expected {expected}; check the sender"
+            f"{encoding} mask of {box.height}x{box.width} pixels has {len(data)} bytes, expected {expected}; "
+            "check the sender"
         )
     if pixels == 0:
         return EMPTY_MASK

@@ -14,6 +14,7 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -152,10 +153,12 @@ class AmodalNode(LifecycleNode):
             self._add_subscription(InstanceArray, "~/input/instances", self._on_instance_array)
 
     def _add_subscription(self, kind: Any, topic: str, callback: Callable[[Any], None]) -> None:
-        """Best effort unless `qos_overrides.<topic>.subscription.*` says otherwise (rclpy writes that into the profile)."""
+        """Best effort unless `qos_overrides.<topic>.subscription.*` says otherwise; rclpy writes that into the profile."""
         qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
         overridable = QoSOverridingOptions.with_default_policies()
-        self._subscribed.append(self.create_subscription(kind, topic, callback, qos, qos_overriding_options=overridable))
+        self._subscribed.append(
+            self.create_subscription(kind, topic, callback, qos, qos_overriding_options=overridable)
+        )
 
     def _on_image(self, message: Image) -> None:
         self._on_frame(message, read_image)
@@ -249,7 +252,9 @@ class AmodalNode(LifecycleNode):
             values[f"{stage}_ms"] = f"median {numbers['median_ms']:.2f}, 95 % {numbers['p95_ms']:.2f}"
         name = f"{self.get_fully_qualified_name().lstrip('/')}: amodal masks"
         stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(diagnostics_message(stamp, name, self._pipeline.manifest.model_id, level, text, values))
+        self._diagnostics.publish(
+            diagnostics_message(stamp, name, self._pipeline.manifest.model_id, level, text, values)
+        )
 
 
 def make_pairing(settings: Parameters) -> StampPairing | ApproximatePairing:
@@ -262,7 +267,9 @@ def make_pairing(settings: Parameters) -> StampPairing | ApproximatePairing:
 def main(arguments: list[str] | None = None) -> int:
     """Run the node until it is stopped. `--autostart` configures and activates it without a lifecycle manager."""
     given = sys.argv if arguments is None else ["c2f-node", *arguments]
-    parser = argparse.ArgumentParser(prog="c2f-node", description="The c2f_ros lifecycle node; ROS arguments follow --ros-args.")
+    parser = argparse.ArgumentParser(
+        prog="c2f-node", description="The c2f_ros lifecycle node; ROS arguments follow --ros-args."
+    )
     parser.add_argument("--autostart", action="store_true", help="configure and activate at once; exit 1 if that fails")
     options = parser.parse_args(remove_ros_args(given)[1:])
     rclpy.init(args=given)
@@ -274,6 +281,9 @@ def main(arguments: list[str] | None = None) -> int:
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RCLError:
+        if rclpy.ok():  # a signal in the middle of a transition makes its context invalid: that is the end, no fault
+            raise
     finally:
         node.release()
         executor.shutdown()

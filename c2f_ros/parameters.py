@@ -43,7 +43,8 @@ DESCRIPTIONS: Mapping[str, Description] = {
         low=1, high=256,
     ),
     "hidden_under": Description(
-        "Where hidden parts may lie: under anything, or only under other_instances (right if every occluder is segmented).",
+        "Where hidden parts may lie: under anything, or only under other_instances "
+        "(right if every occluder is segmented).",
         HIDDEN_UNDER,
     ),
     "output_encoding": Description("Encoding of published masks.", ENCODINGS),
@@ -56,22 +57,28 @@ DESCRIPTIONS: Mapping[str, Description] = {
         ("raw", "compressed"),
     ),
     "sync.mode": Description(
-        "exact pairs equal stamps; approximate pairs the nearest ones (needs message_filters).", ("exact", "approximate")
+        "exact pairs equal stamps; approximate pairs the nearest ones (needs message_filters).",
+        ("exact", "approximate"),
     ),
     "sync.slop_s": Description(
         "Largest difference of stamps, in seconds, for approximate; keep it below half a frame.", low=0.0, high=1.0
     ),
     "sync.buffer": Description("Messages of each topic that may wait for their partner.", low=2, high=512),
-    "sync.jump_s": Description("Stamps that go back by more seconds than this mean a new recording: all memory is dropped.", low=0.0, high=10.0),
+    "sync.jump_s": Description(
+        "Stamps that go back by more seconds than this mean a new recording: all memory is dropped.", low=0.0, high=10.0
+    ),
     "tracking.ids": Description(
-        "upstream keeps upstream's ids (a label's value) and makes own ones where there are none; own always makes them.",
+        "upstream keeps upstream's ids (a label's value) and makes own ones where there are none; "
+        "own always makes them.",
         ("upstream", "own"),
     ),
     "tracking.min_iou": Description("Least IoU with a track's last mask to carry its own id on.", low=0.01, high=1.0),
     "tracking.max_missed": Description("Frames that an own track may miss before it ends.", low=0, high=1000),
     "window.max_gap_s": Description("A track not seen for so many seconds is forgotten.", low=0.01, high=60.0),
     "diagnostics.period_s": Description("Seconds between diagnostics.", low=0.05, high=60.0),
-    "diagnostics.stale_s": Description("Seconds without images or masks after which diagnostics warns.", low=0.1, high=600.0),
+    "diagnostics.stale_s": Description(
+        "Seconds without images or masks after which diagnostics warns.", low=0.1, high=600.0
+    ),
 }  # fmt: skip
 
 

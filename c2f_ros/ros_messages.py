@@ -33,7 +33,9 @@ def image_message(header: Any, rgb: ByteArray) -> Image:
     return Image(header=header, height=height, width=width, encoding="rgb8", step=3 * width, data=ros_bytes(rgb))
 
 
-def diagnostics_message(stamp: Any, name: str, model_id: str, level: int, text: str, values: dict[str, str]) -> DiagnosticArray:
+def diagnostics_message(
+    stamp: Any, name: str, model_id: str, level: int, text: str, values: dict[str, str]
+) -> DiagnosticArray:
     """One status named `name`; hardware_id is the model."""
     status = DiagnosticStatus(
         level=bytes([level]),

@@ -40,13 +40,18 @@ class Health:
     _before: dict[str, int] = field(default_factory=dict)
     _before_s: float | None = None
 
-    def verdict(self, now_s: float, stale_s: float, started_s: float, pairing: PairingCounts) -> tuple[int, str, dict[str, str]]:
+    def verdict(
+        self, now_s: float, stale_s: float, started_s: float, pairing: PairingCounts
+    ) -> tuple[int, str, dict[str, str]]:
         """Level, one sentence, and key-values since start; rates are since the last call."""
         total = {f.name: getattr(self.counts, f.name) for f in fields(Counts)}
         total |= {f.name: getattr(pairing, f.name) for f in fields(PairingCounts)}
         gained = {key: value - self._before.get(key, 0) for key, value in total.items()}
         span = now_s - (self._before_s if self._before_s is not None else started_s)
-        rates = {f"{key}_per_s": f"{gained[key] / span:.1f}" if span > 0 else "0.0" for key in ("images", "masks", "inferred")}
+        rates = {
+            f"{key}_per_s": f"{gained[key] / span:.1f}" if span > 0 else "0.0"
+            for key in ("images", "masks", "inferred")
+        }
         self._before, self._before_s = total, now_s
         level, text = self._judge(now_s, stale_s, started_s, gained)
         values = {key: str(value) for key, value in total.items()} | rates
@@ -65,7 +70,10 @@ class Health:
             return WARN, f"{gained['refused']} messages refused: {self.last_fault}"
         unpaired = gained["unpaired_images"] + gained["unpaired_masks"]
         if unpaired > gained["paired"]:
-            return WARN, f"{unpaired} messages found no partner of equal stamp; check that masks carry their image's stamp"
+            return (
+                WARN,
+                f"{unpaired} messages found no partner of equal stamp; check that masks carry their image's stamp",
+            )
         if gained["skipped"]:
             return OK, f"running; {gained['skipped']} frames skipped because newer ones came first"
         return OK, "running"

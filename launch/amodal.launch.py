@@ -82,7 +82,11 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             value["params_file"],
             {name: ParameterValue(text, value_type=str) for name, text in parameters.items()},
         ],
-        remappings=[("~/input/image", value["image"]), (f"~/input/{kind}", value[kind])],
+        remappings=[
+            ("~/input/image", value["image"]),
+            ("~/input/image/compressed", f"{value['image']}/compressed"),
+            (f"~/input/{kind}", value[kind]),
+        ],
         ros_arguments=log_arguments(value["log_level"]),
         output="screen",
     )

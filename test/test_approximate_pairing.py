@@ -49,7 +49,7 @@ def test_nearest_stamps_within_the_slop_pair_and_keep_the_image_s_stamp():
 
 def test_it_pairs_again_after_a_bag_loops_with_leftovers_queued():
     pairing, paired = make(), 0
-    for round_number in range(3):
+    for _ in range(3):
         for k in range(20):
             paired += add_frame(pairing, 10**9 + k * PERIOD) is not None
             if k < 17:

@@ -7,8 +7,25 @@ import pytest
 
 SHARED = ("contract", "geometry", "crops", "records", "metrics", "baselines", "bundle", "sources")
 """Modules of c2f_ros that c2f_train may import: the contract, the geometry, and reading data."""
-NODE_SIDE = ("node.py", "node_parameters.py", "lifecycle_guard.py", "ros_messages.py", "player.py", "recorder.py", "live.py")
-ROS = ("rclpy", "sensor_msgs", "std_msgs", "diagnostic_msgs", "lifecycle_msgs", "rcl_interfaces", "launch", "launch_ros")
+NODE_SIDE = (
+    "node.py",
+    "node_parameters.py",
+    "lifecycle_guard.py",
+    "ros_messages.py",
+    "player.py",
+    "recorder.py",
+    "live.py",
+)
+ROS = (
+    "rclpy",
+    "sensor_msgs",
+    "std_msgs",
+    "diagnostic_msgs",
+    "lifecycle_msgs",
+    "rcl_interfaces",
+    "launch",
+    "launch_ros",
+)
 
 
 def imports(path: Path) -> set[str]:

@@ -190,7 +190,11 @@ def test_an_engine_that_raises_in_configure_logs_a_traceback_and_leaves_the_node
 
 @pytest.mark.parametrize(
     ("name", "value", "message"),
-    [("engine_threads", 0, "1 to 64"), ("hidden_under", "water", "other_instances"), ("engine_treads", 2, "engine_treads")],
+    [
+        ("engine_threads", 0, "1 to 64"),
+        ("hidden_under", "water", "other_instances"),
+        ("engine_treads", 2, "engine_treads"),
+    ],
 )
 def test_a_value_or_a_name_that_is_unknown_refuses_to_configure(ros, capfd, name, value, message):
     from rclpy.lifecycle import TransitionCallbackReturn

@@ -49,7 +49,9 @@ def test_defaults_stand_in_the_config_file_alone(checkout):
 
 
 def test_the_readme_s_table_is_the_code_s(checkout):
-    rows = re.findall(r"^\| `([a-z_.]+)` \| `?([^|]*?)`? \| ([^|]*) \| ([^|]*) \|$", (checkout / "README.md").read_text(), re.M)
+    rows = re.findall(
+        r"^\| `([a-z_.]+)` \| `?([^|]*?)`? \| ([^|]*) \| ([^|]*) \|$", (checkout / "README.md").read_text(), re.M
+    )
     found = {name: (default, allowed, text) for name, default, allowed, text in rows}
     expected = {n: (str(default_values()[n]), a.allowed, a.text) for n, a in DESCRIPTIONS.items()}
     assert found == expected

@@ -25,7 +25,9 @@ class OnnxRuntimeEngine:
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises types of its own for every kind of broken file
-            raise ContractError(f"{path.name} does not load in ONNX Runtime: {error}; export the bundle again") from error
+            raise ContractError(
+                f"{path.name} does not load in ONNX Runtime: {error}; export the bundle again"
+            ) from error
         _check("inputs", self._session.get_inputs(), bundle.manifest.graph.inputs)
         _check("outputs", self._session.get_outputs(), bundle.manifest.graph.outputs)
         self.name = f"ONNX Runtime {onnxruntime.__version__} CPU, {threads} threads"

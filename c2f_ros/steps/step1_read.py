@@ -131,8 +131,8 @@ def _view(message: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray
     data = np.frombuffer(message.data, np.uint8)
     if min(shape) < 1 or message.step < row or len(data) < message.step * (shape[0] - 1) + row:
         raise InputError(
-            f"{message.encoding} image of {shape[0]} rows and {shape[1]} columns has step {message.step} and {len(data)} "
-            f"bytes, expected a step of at least {row} and {row * shape[0]} bytes; check the sender"
+            f"{message.encoding} image of {shape[0]} rows and {shape[1]} columns has step {message.step} and "
+            f"{len(data)} bytes, expected a step of at least {row} and {row * shape[0]} bytes; check the sender"
         )
     strides = (message.step, row // shape[1], dtype.itemsize)[: len(shape)]
     return np.ndarray(shape, dtype, data, strides=strides)
@@ -141,10 +141,14 @@ def _view(message: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray
 def _read_by_cv_bridge(message: Any, received_s: float) -> Frame:
     if importlib.util.find_spec("cv_bridge") is None:
         known = ", ".join(TO_RGB)
-        raise InputError(f"image has encoding {message.encoding!r}, expected one of {known}; convert it or install cv_bridge")
+        raise InputError(
+            f"image has encoding {message.encoding!r}, expected one of {known}; convert it or install cv_bridge"
+        )
     bridge = importlib.import_module("cv_bridge").CvBridge()
     try:
         pixels: ByteArray = bridge.imgmsg_to_cv2(message, "rgb8")
     except Exception as error:  # cv_bridge raises types of its own, which exist only where it is installed
-        raise InputError(f"cv_bridge cannot turn {message.encoding!r} into rgb8: {error}; convert it upstream") from error
+        raise InputError(
+            f"cv_bridge cannot turn {message.encoding!r} into rgb8: {error}; convert it upstream"
+        ) from error
     return Frame(stamp_ns(message.header), message.header, pixels, "rgb8", received_s)

@@ -40,7 +40,9 @@ class WindowStore:
         """
         stamp = tracked.paired.frame.stamp_ns
         if self._last_stamp is not None and stamp <= self._last_stamp:
-            raise InputError(f"frame of {stamp} ns comes after one of {self._last_stamp} ns; send frames in order or reset")
+            raise InputError(
+                f"frame of {stamp} ns comes after one of {self._last_stamp} ns; send frames in order or reset"
+            )
         self._last_stamp = stamp
         self._forget_lost(stamp)
         chosen = self._chosen(tracked)

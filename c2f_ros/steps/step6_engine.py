@@ -56,7 +56,9 @@ def run_engine(engine: Engine, batch: Batch) -> MaskProbabilities:
         raise EngineError(f"engine {engine.name} failed on {count} objects: {error}") from error
     amodal = result.amodal
     if amodal.shape != (count, size, size):
-        raise EngineError(f"engine {engine.name} returned {amodal.shape}, expected {(count, size, size)}; nothing is published")
+        raise EngineError(
+            f"engine {engine.name} returned {amodal.shape}, expected {(count, size, size)}; nothing is published"
+        )
     low, high = float(amodal.min()), float(amodal.max())
     if not (low >= 0.0 and high <= 1.0):
         raise EngineError(f"engine {engine.name} returned values in {low}..{high}, expected 0..1; nothing is published")

@@ -12,8 +12,8 @@ from c2f_ros.records import (
     AmodalFrame,
     AmodalInstance,
     MaskProbabilities,
-    ObservedFrame,
     Observation,
+    ObservedFrame,
     Status,
     VisibleInstance,
 )

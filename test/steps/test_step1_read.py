@@ -138,7 +138,9 @@ def test_instance_arrays_keep_order_ids_classes_and_overlapping_masks():
 
 def test_an_instance_without_pixels_is_left_out():
     empty = PlacedMask(Box(0, 0, 0, 0), np.zeros((0, 0), bool))
-    assert [i.upstream_id for i in read_instance_array(array(instance(empty, "x"), instance(square(1, 2), "y"))).instances] == ["y"]
+    assert [
+        i.upstream_id for i in read_instance_array(array(instance(empty, "x"), instance(square(1, 2), "y"))).instances
+    ] == ["y"]
 
 
 def test_a_track_id_used_twice_and_a_mask_outside_the_image_are_refused():

@@ -28,7 +28,11 @@ def test_own_ids_follow_moving_masks_even_when_upstream_swaps_their_order():
 
 
 def test_nameless_instances_get_ids_beside_named_ones():
-    ids = Identities(False, 0.3, 2).assign(nameless(paired(labels_with((1, 1, 9, 9), (20, 1, 30, 9))), "", "cup")).track_ids
+    ids = (
+        Identities(False, 0.3, 2)
+        .assign(nameless(paired(labels_with((1, 1, 9, 9), (20, 1, 30, 9))), "", "cup"))
+        .track_ids
+    )
     assert ids == ("own_1", "cup")
 
 

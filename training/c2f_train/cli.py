@@ -36,7 +36,9 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
         command.add_argument("--config", type=Path, required=True, help="for example training/configs/nano.yaml")
-        command.add_argument("--work", type=Path, required=True, help="folder for clips, samples, checkpoints (outside git)")
+        command.add_argument(
+            "--work", type=Path, required=True, help="folder for clips, samples, checkpoints (outside git)"
+        )
         command.add_argument("--threads", type=int, default=2, help="processes for data, threads for training")
         return command
 
@@ -53,7 +55,9 @@ def _parser() -> argparse.ArgumentParser:
         command = add(name, run, text)
         command.add_argument("--out", type=Path, required=True, help="the bundle's folder, for example models/c2f_nano")
         if name != "export":
-            command.add_argument("--also", type=Path, nargs="*", default=[], help="other data to score, any layout c2f-bag reads")
+            command.add_argument(
+                "--also", type=Path, nargs="*", default=[], help="other data to score, any layout c2f-bag reads"
+            )
     return parser
 
 
@@ -130,8 +134,8 @@ def _golden_batch(store):  # type: ignore[no-untyped-def]  # torch is imported b
 def _describe(config: TrainConfig) -> str:
     network = config.network
     return (
-        f"C2F-Seg for single images, {config.crop.size}x{config.crop.size} crops, {network.grid}x{network.grid} tokens, "
-        f"transformer {network.layers} x {network.dim}; trained on generated clips"
+        f"C2F-Seg for single images, {config.crop.size}x{config.crop.size} crops, {network.grid}x{network.grid} "
+        f"tokens, transformer {network.layers} x {network.dim}; trained on generated clips"
     )
 
 
@@ -142,7 +146,9 @@ def _made(config: TrainConfig, options: argparse.Namespace) -> dict[str, object]
 
 
 def _git_hash() -> str:
-    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
+    found = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
+    )
     return found.stdout.strip() or "unknown"
 
 
@@ -164,7 +170,8 @@ def evaluate_all(options: argparse.Namespace) -> None:
     for name, sequences in sets.items():
         results[name] = evaluate(sequences, predictors, config.crop)
         count = results[name]["visible"]
-        text.append(f"### {name}: {count['objects']} objects, {count['object_frames']} object-frames\n\n{table(results[name])}\n")
+        title = f"### {name}: {count['objects']} objects, {count['object_frames']} object-frames"
+        text.append(f"{title}\n\n{table(results[name])}\n")
         print(text[-1], flush=True)
     (options.work / "run" / "evaluation.json").write_text(json.dumps(results, indent=1))
     (options.work / "run" / "evaluation.md").write_text("\n".join(text))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from c2f_ros.contract import CropSpec, parse, to_plain
 
+from c2f_ros.contract import CropSpec, parse, to_plain
 from c2f_train.model.config import NetworkConfig, UNetConfig
 
 

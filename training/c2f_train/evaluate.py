@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from tqdm import tqdm
+
 from c2f_ros.baselines import BASELINES, baseline, keep_under_others
 from c2f_ros.contract import MASK_CHANNELS, CropSpec, InputSpec
 from c2f_ros.crops import cut_object, network_inputs
 from c2f_ros.geometry import Box, PlacedMask, paste_probability, place, square_crop, union
 from c2f_ros.metrics import Accuracy, score_frame
 from c2f_ros.records import SourceFrame
-from tqdm import tqdm
-
 from c2f_train.batches import MEAN, STD
 from c2f_train.predictors import Predictor
 
@@ -88,8 +88,22 @@ def _visible_objects(clip: str, frame: SourceFrame, crop: CropSpec) -> Iterator[
 
 def table(results: Mapping[str, Mapping[str, float | int | None]]) -> str:
     """Markdown: one line per row of `evaluate`, in percent."""
-    columns = ("miou_full", "miou_occ", "miou_full_hidden", "miou_occ_hidden", "miou_full_mostly_hidden", "miou_occ_mostly_hidden")
-    titles = ("mIoU full", "mIoU occ", "full, hidden > 5 %", "occ, hidden > 5 %", "full, hidden > 70 %", "occ, hidden > 70 %")
+    columns = (
+        "miou_full",
+        "miou_occ",
+        "miou_full_hidden",
+        "miou_occ_hidden",
+        "miou_full_mostly_hidden",
+        "miou_occ_mostly_hidden",
+    )
+    titles = (
+        "mIoU full",
+        "mIoU occ",
+        "full, hidden > 5 %",
+        "occ, hidden > 5 %",
+        "full, hidden > 70 %",
+        "occ, hidden > 70 %",
+    )
     lines = ["| method | " + " | ".join(titles) + " |", "|---|" + "---|" * len(titles)]
     for name, row in results.items():
         cells = ("-" if row[c] is None else f"{row[c]:.1f}" for c in columns)

@@ -15,6 +15,8 @@ import onnx
 import onnxruntime
 import torch
 import yaml
+from torch import Tensor, nn
+
 from c2f_ros.contract import (
     MASK_CHANNELS,
     SCHEMA_VERSION,
@@ -28,8 +30,6 @@ from c2f_ros.contract import (
     TokenSpec,
     to_plain,
 )
-from torch import Tensor, nn
-
 from c2f_train.batches import MEAN, STD
 from c2f_train.model.network import C2FNetwork
 
@@ -63,11 +63,18 @@ def export_onnx(module: nn.Module, outputs: tuple[str, ...], size: int, file: Pa
 
 
 def export_bundle(
-    network: C2FNetwork, crop: CropSpec, name: str, description: str, golden: tuple[Tensor, Tensor], made: Mapping[str, Any], folder: Path
+    network: C2FNetwork,
+    crop: CropSpec,
+    name: str,
+    description: str,
+    golden: tuple[Tensor, Tensor],
+    made: Mapping[str, Any],
+    folder: Path,
 ) -> float:
     """Write the bundle to `folder` (replaced as a whole) and return the largest difference torch - ONNX Runtime.
 
-    golden: image [N, 3, S, S] and masks [N, 3, S, S] of real crops. Raises ValueError above `PARITY` or if tokens differ.
+    golden: image [N, 3, S, S] and masks [N, 3, S, S] of real crops.
+    Raises ValueError above `PARITY` or if tokens differ.
     """
     network = network.eval()
     grid, config = network.config.grid, network.config
@@ -119,7 +126,9 @@ def parity(network: C2FNetwork, graph: Path, golden: tuple[Tensor, Tensor]) -> t
     difference = max(float(np.abs(expected[i] - found[i]).max()) for i in (0, 1))
     wrong = int((expected[2] != found[2]).sum())
     if difference > PARITY or wrong:
-        raise ValueError(f"ONNX Runtime differs from torch by {difference:.2g} and in {wrong} tokens, at most {PARITY} and 0 allowed")
+        raise ValueError(
+            f"ONNX Runtime differs from torch by {difference:.2g} and in {wrong} tokens, at most {PARITY} and 0 allowed"
+        )
     return difference, found[0]
 
 

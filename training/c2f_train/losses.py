@@ -20,7 +20,9 @@ def mask_loss(logits: Tensor, target: Tensor, iou_weight: float) -> Tensor:
     return entropy + iou_weight * (1 - (common + 1) / (either + 1))
 
 
-def masked_tokens(tokens: Tensor, mask_index: int, full_mask: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def masked_tokens(
+    tokens: Tensor, mask_index: int, full_mask: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Known tokens for training, and which samples are masked completely.
 
     tokens [B, L] -> known [B, L] with [MASK] at random places: everywhere for a share `full_mask` of the samples
@@ -47,7 +49,10 @@ def network_loss(
     mask losses count samples that started from nothing, as inference does (paper eq. 10)."""
     hidden = (known == mask_index).float()
     entropy = F.cross_entropy(
-        prediction.token_logits.float().transpose(1, 2), tokens, reduction="none", label_smoothing=weights.label_smoothing
+        prediction.token_logits.float().transpose(1, 2),
+        tokens,
+        reduction="none",
+        label_smoothing=weights.label_smoothing,
     )
     terms = {"tokens": (entropy * hidden).sum() / hidden.sum().clamp_min(1)}
     share = is_full.float() / is_full.float().sum().clamp_min(1)

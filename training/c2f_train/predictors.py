@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
+
 from c2f_ros.bundle import load_bundle
 from c2f_ros.geometry import FloatArray
-
 from c2f_train.config import TrainConfig
 from c2f_train.model.network import C2FNetwork
 from c2f_train.model.unet import UNet

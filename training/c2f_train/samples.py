@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from tqdm import tqdm
+
 from c2f_ros.contract import CropSpec
 from c2f_ros.crops import cut_object
 from c2f_ros.geometry import Box, ByteArray, crop_mask, place, square_crop
-from tqdm import tqdm
-
 from c2f_train.config import DataConfig
 from c2f_train.synth.clip import Clip
 
@@ -39,7 +39,9 @@ class SampleStore:
         return len(self.samples)
 
 
-def cut_sample(clip: Clip, frame: int, index: int, crop: CropSpec, data: DataConfig, rng: np.random.Generator) -> ByteArray | None:
+def cut_sample(
+    clip: Clip, frame: int, index: int, crop: CropSpec, data: DataConfig, rng: np.random.Generator
+) -> ByteArray | None:
     """uint8 [7, S, S] of object `index` in frame `frame`; None if too little of it is visible."""
     labels = clip.labels[frame]
     height, width = labels.shape

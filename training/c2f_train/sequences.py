@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
 from c2f_ros.geometry import place
 from c2f_ros.records import SourceFrame, SourceObject
 from c2f_ros.sources.opening import open_source
-
 from c2f_train.evaluate import Sequences
 from c2f_train.synth.clip import Clip
 

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from c2f_train.batches import TrainBatch, batch_at
 from c2f_train.config import StageConfig, TrainConfig, save_config
-from c2f_train.samples import AMODAL, VISIBLE, SampleStore
 from c2f_train.loop import Losses, run_stage
 from c2f_train.losses import mask_loss, masked_tokens, network_loss
 from c2f_train.model.network import C2FNetwork
 from c2f_train.model.tokenizer import MaskTokenizer
 from c2f_train.model.unet import UNet
+from c2f_train.samples import AMODAL, VISIBLE, SampleStore
 
 
 def train_network(config: TrainConfig, store: SampleStore, folder: Path) -> C2FNetwork:
@@ -24,7 +24,9 @@ def train_network(config: TrainConfig, store: SampleStore, folder: Path) -> C2FN
     torch.manual_seed(config.seed)
     network = C2FNetwork(config.network).to(memory_format=torch.channels_last)
     tokenizer = network.tokenizer
-    run_stage("tokenizer", tokenizer.train(), _tokenizer_losses(config, tokenizer, store), config.tokenizer_stage, 0.0, folder)
+    run_stage(
+        "tokenizer", tokenizer.train(), _tokenizer_losses(config, tokenizer, store), config.tokenizer_stage, 0.0, folder
+    )
     network.freeze_tokenizer()
     network.train()
     first = config.transformer_stage.samples // config.transformer_stage.batch

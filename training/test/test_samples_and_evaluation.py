@@ -44,7 +44,9 @@ def test_unsegmented_objects_disappear_from_the_others_plane(clip):
     data = replace(still(config), unsegmented_fraction=1.0)
     shares = []
     for seed in range(30):
-        sample = cut_sample(clip, 0, int(np.unique(clip.labels[0])[1]) - 1, config.crop, data, np.random.default_rng(seed))
+        sample = cut_sample(
+            clip, 0, int(np.unique(clip.labels[0])[1]) - 1, config.crop, data, np.random.default_rng(seed)
+        )
         shares.append(sample[OTHERS].mean())
     assert min(shares) == 0 and len(set(shares)) > 2
 
@@ -80,7 +82,9 @@ def test_evaluation_equals_the_literal_computation(clip):
             visible, amodal = clip.labels[frame] == index + 1, clip.amodal[frame, index]
             if visible.any():
                 per_object.setdefault(index, []).append(visible.sum() / (amodal | visible).sum())
-    assert rows["visible"]["miou_full"] == pytest.approx(100 * np.mean([np.mean(v) for v in per_object.values()]), abs=0.02)
+    assert rows["visible"]["miou_full"] == pytest.approx(
+        100 * np.mean([np.mean(v) for v in per_object.values()]), abs=0.02
+    )
     assert rows["all" + RULE]["miou_full"] > rows["all"]["miou_full"]
     assert "| clipped_hull |" in table(rows)
 
@@ -91,6 +95,8 @@ def test_an_untrained_network_is_scored_without_complaint(tmp_path):
     torch.manual_seed(0)
     generate_set(SCENE, 1, 2, 9, tmp_path)
     rows = evaluate(
-        generated_sequences(tmp_path), {"net": network_predictor(C2FNetwork(tiny_config().network).eval())}, tiny_config().crop
+        generated_sequences(tmp_path),
+        {"net": network_predictor(C2FNetwork(tiny_config().network).eval())},
+        tiny_config().crop,
     )
     assert rows["net"]["objects"] == rows["visible"]["objects"] > 0

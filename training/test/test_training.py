@@ -67,7 +67,11 @@ def test_all_stages_run_and_a_finished_run_is_only_loaded(tmp_path):
     assert (tmp_path / "refiner.pt").stat().st_mtime_ns == stamp
     for (name, a), b in zip(first.state_dict().items(), again.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
-    assert train_unet(config, store, tmp_path)(torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)).shape == (1, 64, 64)
+    assert train_unet(config, store, tmp_path)(torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)).shape == (
+        1,
+        64,
+        64,
+    )
 
 
 def test_a_run_that_was_killed_resumes_to_the_same_weights(tmp_path, monkeypatch):

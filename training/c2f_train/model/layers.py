@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 def conv_norm(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     """3x3 convolution, batch norm, SiLU; stride 2 halves the grid."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.SiLU(inplace=True))
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.SiLU(inplace=True)
+    )
 
 
 class Residual(nn.Module):
@@ -37,7 +39,9 @@ class Pyramid(nn.Module):
         self.levels = nn.ModuleList()
         before = planes * 4
         for level, width in enumerate(widths):
-            self.levels.append(nn.Sequential(conv_norm(before, width, 1 if level == 0 else 2), residuals(width, blocks)))
+            self.levels.append(
+                nn.Sequential(conv_norm(before, width, 1 if level == 0 else 2), residuals(width, blocks))
+            )
             before = width
 
     def forward(self, x: Tensor) -> list[Tensor]:
