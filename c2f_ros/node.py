@@ -153,7 +153,7 @@ class AmodalNode(LifecycleNode):
             self._add_subscription(InstanceArray, "~/input/instances", self._on_instance_array)
 
     def _add_subscription(self, kind: Any, topic: str, callback: Callable[[Any], None]) -> None:
-        """Best effort unless `qos_overrides.<topic>.subscription.*` says otherwise; rclpy writes that into the profile."""
+        """Best effort, unless `qos_overrides.<topic>.subscription.*` says otherwise (rclpy writes into the profile)."""
         qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
         overridable = QoSOverridingOptions.with_default_policies()
         self._subscribed.append(
@@ -189,8 +189,11 @@ class AmodalNode(LifecycleNode):
 
     def _advance(self, add: Callable[[], PairedFrame | None]) -> None:
         """Read and pair one message; observe and hand over the pair it completes. Nothing escapes."""
+        assert self._pipeline is not None
+        start = time.perf_counter()
         try:
             paired = add()
+            self._pipeline.latency.add("read_and_pair", (time.perf_counter() - start) * 1e3)
             if paired is not None:
                 self._observe(paired)
         except InputError as error:
