@@ -179,6 +179,10 @@ def evaluate_all(options: argparse.Namespace) -> None:
 
 def everything(options: argparse.Namespace) -> None:
     """The whole way. Each step skips what is done."""
+    print(
+        "the nano configuration takes about an hour and a half on two cores; stop it at any time, it resumes",
+        flush=True,
+    )
     generate(options)
     prepare(options)
     for options.unet in (False, True):

@@ -80,7 +80,10 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides a training run."""
+    """Everything that decides a training run.
+
+    The finish stage goes on with the refiner stage under `finish_loss`, which lets the refined mask lead.
+    """
 
     name: str
     seed: int
@@ -94,6 +97,8 @@ class TrainConfig:
     tokenizer_stage: StageConfig
     transformer_stage: StageConfig
     refiner_stage: StageConfig
+    finish_stage: StageConfig
+    finish_loss: LossConfig
 
 
 def load_config(path: Path) -> TrainConfig:
