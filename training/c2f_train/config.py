@@ -80,10 +80,7 @@ class LossConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides a training run.
-
-    The finish stage goes on with the refiner stage under `finish_loss`, which lets the refined mask lead.
-    """
+    """Everything that decides a training run."""
 
     name: str
     seed: int
@@ -97,8 +94,6 @@ class TrainConfig:
     tokenizer_stage: StageConfig
     transformer_stage: StageConfig
     refiner_stage: StageConfig
-    finish_stage: StageConfig
-    finish_loss: LossConfig
 
 
 def load_config(path: Path) -> TrainConfig:

@@ -51,7 +51,7 @@ def unet_predictor(unet: UNet) -> Predictor:
 def load_network(config: TrainConfig, folder: Path) -> C2FNetwork:
     """The network with the averaged weights of the last stage in `folder`, finished or not."""
     network = C2FNetwork(config.network)
-    network.load_state_dict(_averaged(folder, "finish", "refiner"))
+    network.load_state_dict(_averaged(folder / "refiner.pt"))
     network.freeze_tokenizer()
     return network.eval()
 
@@ -59,13 +59,11 @@ def load_network(config: TrainConfig, folder: Path) -> C2FNetwork:
 def load_unet(config: TrainConfig, folder: Path) -> UNet:
     """The U-Net with its averaged weights in `folder`, finished or not."""
     unet = UNet(config.unet)
-    unet.load_state_dict(_averaged(folder, "unet_finish", "unet"))
+    unet.load_state_dict(_averaged(folder / "unet.pt"))
     return unet.eval()
 
 
-def _averaged(folder: Path, *stages: str) -> dict[str, torch.Tensor]:
-    """Averaged weights of the first of `stages` that has a checkpoint."""
-    for stage in stages:
-        if (folder / f"{stage}.pt").exists():
-            return torch.load(folder / f"{stage}.pt", weights_only=True)["average"]
-    raise FileNotFoundError(f"{folder} holds no checkpoint {' or '.join(stages)}; run `c2f-train train` first")
+def _averaged(file: Path) -> dict[str, torch.Tensor]:
+    if not file.exists():
+        raise FileNotFoundError(f"{file} does not exist; run `c2f-train train` first")
+    return torch.load(file, weights_only=True)["average"]

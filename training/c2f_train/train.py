@@ -1,15 +1,14 @@
-"""The stages of the network (tokenizer, transformer, refiner, finish) and the U-Net beside it."""
+"""The three stages of the network (tokenizer, transformer, refiner) and the U-Net beside it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from c2f_train.batches import TrainBatch, batch_at
-from c2f_train.config import LossConfig, StageConfig, TrainConfig, save_config
+from c2f_train.config import StageConfig, TrainConfig, save_config
 from c2f_train.loop import Losses, run_stage
 from c2f_train.losses import mask_loss, masked_tokens, network_loss
 from c2f_train.model.network import C2FNetwork
@@ -19,7 +18,7 @@ from c2f_train.samples import AMODAL, VISIBLE, SampleStore
 
 
 def train_network(config: TrainConfig, store: SampleStore, folder: Path) -> C2FNetwork:
-    """All stages; finished ones are loaded. Checkpoints, logs and the configuration go to `folder`."""
+    """All three stages; finished ones are loaded. Checkpoints, logs and the configuration go to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     save_config(config, folder / "config.yaml")
     torch.manual_seed(config.seed)
@@ -30,39 +29,34 @@ def train_network(config: TrainConfig, store: SampleStore, folder: Path) -> C2FN
     )
     network.freeze_tokenizer()
     network.train()
-    done = 0
-    for name, stage, loss in (
-        ("transformer", config.transformer_stage, config.loss),
-        ("refiner", config.refiner_stage, config.loss),
-        ("finish", config.finish_stage, config.finish_loss),
+    first = config.transformer_stage.samples // config.transformer_stage.batch
+    for name, stage, is_refined, offset in (
+        ("transformer", config.transformer_stage, False, 0),
+        ("refiner", config.refiner_stage, True, first),
     ):
-        losses = _network_losses(config, loss, network, store, stage, name != "transformer", done)
+        losses = _network_losses(config, network, store, stage, is_refined, offset)
         run_stage(name, network, losses, stage, config.ema_decay, folder)
-        done += stage.samples // stage.batch
     return network.eval()
 
 
 def train_unet(config: TrainConfig, store: SampleStore, folder: Path) -> UNet:
-    """The U-Net on the same samples in the same order as all stages of the network that see images."""
+    """The U-Net on the same samples in the same order as the transformer and refiner stages together."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     unet = UNet(config.unet).to(memory_format=torch.channels_last).train()
-    samples = config.transformer_stage.samples + config.refiner_stage.samples
-    done = 0
-    for name, stage in (("unet", replace(config.refiner_stage, samples=samples)), ("unet_finish", config.finish_stage)):
-        run_stage(name, unet, _unet_losses(config, unet, store, stage, done), stage, config.ema_decay, folder)
-        done += stage.samples // stage.batch
-    return unet.eval()
+    last = config.refiner_stage
+    stage = StageConfig(
+        config.transformer_stage.samples + last.samples, last.batch, last.learning_rate, last.warmup, last.weight_decay
+    )
 
-
-def _unet_losses(config: TrainConfig, unet: UNet, store: SampleStore, stage: StageConfig, offset: int) -> Losses:
     def losses(step: int) -> dict[str, Tensor]:
-        batch = batch_at(store, offset + step, stage.batch, config.seed, config.augment)
+        batch = batch_at(store, step, stage.batch, config.seed, config.augment)
         with torch.autocast("cpu", torch.bfloat16):
             logits = unet.logits(_last(batch.image), _last(batch.masks))
         return {"total": mask_loss(logits, batch.amodal, config.loss.iou).mean()}
 
-    return losses
+    run_stage("unet", unet, losses, stage, config.ema_decay, folder)
+    return unet.eval()
 
 
 def _last(x: Tensor) -> Tensor:
@@ -89,13 +83,7 @@ def _tokenizer_losses(config: TrainConfig, tokenizer: MaskTokenizer, store: Samp
 
 
 def _network_losses(
-    config: TrainConfig,
-    loss: LossConfig,
-    network: C2FNetwork,
-    store: SampleStore,
-    stage: StageConfig,
-    is_refined: bool,
-    offset: int,
+    config: TrainConfig, network: C2FNetwork, store: SampleStore, stage: StageConfig, is_refined: bool, offset: int
 ) -> Losses:
     mask_index = network.transformer.mask_index
 
@@ -105,10 +93,12 @@ def _network_losses(
         with torch.no_grad():
             tokens = network.tokenizer.encode(_last(batch.amodal))
             visible_tokens = network.tokenizer.encode(_last(batch.masks[:, :1]))
-        known, is_full = masked_tokens(tokens, mask_index, loss.full_mask, generator)
+        known, is_full = masked_tokens(tokens, mask_index, config.loss.full_mask, generator)
         with torch.autocast("cpu", torch.bfloat16):
             prediction = network.predict(_last(batch.image), _last(batch.masks), visible_tokens, known, is_refined)
-        return network_loss(prediction, known, is_full, tokens, batch.amodal, batch.visible_truth, loss, mask_index)
+        return network_loss(
+            prediction, known, is_full, tokens, batch.amodal, batch.visible_truth, config.loss, mask_index
+        )
 
     return losses
 

@@ -20,7 +20,7 @@ def tiny_config(samples: int = 64) -> TrainConfig:
     stage = StageConfig(samples, 8, 0.001, 0.1, 0.01)
     return replace(
         config, network=network, unet=replace(config.unet, widths=(8, 8, 16), blocks=1),
-        tokenizer_stage=stage, transformer_stage=stage, refiner_stage=stage, finish_stage=stage,
+        tokenizer_stage=stage, transformer_stage=stage, refiner_stage=stage,
     )  # fmt: skip
 
 
