@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,7 @@ def _map(jobs: list[tuple[Path, CropSpec, DataConfig, int]], workers: int) -> It
     if workers <= 1:
         yield from map(_cut_clip, jobs)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         yield from pool.map(_cut_clip, jobs, chunksize=8)
 
 
