@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from c2f_train.batches import TrainBatch, batch_at
 from c2f_train.config import StageConfig, TrainConfig, save_config
@@ -101,8 +101,3 @@ def _network_losses(
         )
 
     return losses
-
-
-def parameter_count(module: nn.Module) -> int:
-    """Parameters, in all."""
-    return sum(p.numel() for p in module.parameters())

@@ -1,8 +1,6 @@
 """Training: resumes to equal losses after a kill, trains every parameter once, exports what it trained."""
 
-import csv
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,10 +51,6 @@ def test_the_learning_rate_warms_up_peaks_and_ends_at_zero():
     assert rates[0] == pytest.approx(stage.learning_rate / 100)
     assert max(rates) == stage.learning_rate and rates[-1] < 1e-5 * 1.0
     assert np.argmax(rates) in (99, 100)
-
-
-def losses_of(folder: Path, stage: str) -> list[str]:
-    return [row["total"] for row in csv.DictReader((folder / f"{stage}.csv").open())]
 
 
 def test_all_stages_run_and_a_finished_run_is_only_loaded(tmp_path):
