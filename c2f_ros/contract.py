@@ -17,6 +17,8 @@ SCHEMA_VERSION = 1
 MASK_CHANNELS = ("visible", "others", "inside")
 """Mask planes a model may ask for: the object's visible pixels; the visible pixels of all other
 instances; which pixels of the crop lie inside the image."""
+CROP_RULES = ("square", "stretched")
+TEMPORAL_MODES = ("image", "window")
 
 T = TypeVar("T")
 
@@ -54,8 +56,13 @@ class GraphSpec:
 
 @dataclass(frozen=True)
 class CropSpec:
-    """How an object is cut out: a square of `scale` times the longer side of the visible box, never
-    below `min_side_fraction` of the image's shorter side, resampled to `size` x `size`."""
+    """How an object is cut out and scaled to `size` x `size`.
+
+    rule `square`: a square of `scale` times the longer side of the visible box, never below `min_side_fraction` of the
+    image's shorter side; it may reach outside the image, which is black there.
+    rule `stretched`, the published one: `scale` times the visible box, clipped to the image, rows and columns scaled
+    apart; in a window all frames alike, so that the largest fills the crop. It has no least side (0).
+    """
 
     rule: str
     size: int
@@ -84,10 +91,16 @@ class TokenSpec:
 
 @dataclass(frozen=True)
 class TemporalSpec:
-    """mode: `image` (no memory). window: observations kept per track."""
+    """window: observations kept per track. mode `image`: the network sees the newest one. mode `window`: it sees all, a
+    window not yet full is filled by repeating its oldest observation in front."""
 
     mode: str
     window: int
+
+    @property
+    def frames(self) -> int:
+        """Frames of one object in the network's input."""
+        return self.window if self.mode == "window" else 1
 
 
 @dataclass(frozen=True)
@@ -118,19 +131,29 @@ class Manifest:
     def __post_init__(self) -> None:
         _require(self.schema_version == SCHEMA_VERSION, "schema_version", self.schema_version, SCHEMA_VERSION)
         _require(bool(self.model_id), "model_id", self.model_id, "a name")
-        _require(self.temporal.mode == "image", "temporal.mode", self.temporal.mode, "image")
+        _require(self.temporal.mode in TEMPORAL_MODES, "temporal.mode", self.temporal.mode, " or ".join(TEMPORAL_MODES))
         _require(self.temporal.window >= 1, "temporal.window", self.temporal.window, "at least 1")
-        _require(self.crop.rule == "square", "crop.rule", self.crop.rule, "square")
-        _require(self.crop.size >= 8, "crop.size", self.crop.size, "at least 8")
-        _require(self.crop.scale >= 1, "crop.scale", self.crop.scale, "at least 1")
-        _require(0 <= self.crop.min_side_fraction <= 1, "crop.min_side_fraction", self.crop.min_side_fraction, "0..1")
+        self._check_crop()
         _require(self.input.channel_order == "rgb", "input.channel_order", self.input.channel_order, "rgb")
         unknown = set(self.input.mask_channels) - set(MASK_CHANNELS)
         _require(not unknown, "input.mask_channels", sorted(unknown), f"only {', '.join(MASK_CHANNELS)}")
         _require(all(s > 0 for s in self.input.std), "input.std", self.input.std, "positive numbers")
         _require(0 < self.mask_threshold < 1, "mask_threshold", self.mask_threshold, "between 0 and 1")
+        self._check_graph()
+
+    def _check_crop(self) -> None:
+        crop = self.crop
+        _require(crop.rule in CROP_RULES, "crop.rule", crop.rule, " or ".join(CROP_RULES))
+        _require(crop.size >= 8, "crop.size", crop.size, "at least 8")
+        _require(crop.scale >= 1, "crop.scale", crop.scale, "at least 1")
+        _require(0 <= crop.min_side_fraction <= 1, "crop.min_side_fraction", crop.min_side_fraction, "0..1")
+        is_without_least = crop.rule != "stretched" or crop.min_side_fraction == 0
+        _require(is_without_least, "crop.min_side_fraction", crop.min_side_fraction, "0 with crop.rule stretched")
+
+    def _check_graph(self) -> None:
         size, planes = self.crop.size, len(self.input.mask_channels)
-        expected = (("image", ("N", 3, size, size)), ("masks", ("N", planes, size, size)))
+        frames = (self.temporal.window,) if self.temporal.mode == "window" else ()
+        expected = (("image", ("N", *frames, 3, size, size)), ("masks", ("N", *frames, planes, size, size)))
         found = tuple((t.name, t.shape) for t in self.graph.inputs)
         _require(found == expected, "graph.inputs", found, expected)
         outputs = {t.name: t.shape for t in self.graph.outputs}

@@ -1,14 +1,16 @@
-"""An object's crop and the network's input: the same code in training, evaluation and on the robot."""
+"""From an object in an image to the network's input, and from its output back: the same code in training, evaluation
+and on the robot, whatever the manifest's crop rule and temporal mode."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from c2f_ros.contract import MASK_CHANNELS, InputSpec
+from c2f_ros.contract import MASK_CHANNELS, CropSpec, InputError, InputSpec, TemporalSpec
 from c2f_ros.geometry import (
     EMPTY_MASK,
     BoolArray,
@@ -16,10 +18,21 @@ from c2f_ros.geometry import (
     ByteArray,
     FloatArray,
     PlacedMask,
+    common_sizes,
     crop_inside,
     crop_mask,
     crop_pixels,
+    cut_mask,
+    paste_probability,
+    square_crop,
+    stretched_crop,
+    tighten,
 )
+from c2f_ros.records import Observation
+from c2f_ros.resampling import linear_antialiased, nearest, shrink_or_stretch
+
+Bounds = tuple[float, float, float, float]
+"""A box as the published data have it: left, top, width, height, in pixels, fractions allowed."""
 
 TO_RGB = {
     "rgb8": None,
@@ -87,3 +100,136 @@ def network_inputs(
     image = np.stack(rgb).transpose(0, 3, 1, 2) * scale[:, None, None] - offset[:, None, None]
     planes = np.stack(masks).astype(np.float32) * np.float32(1 / 255)
     return np.ascontiguousarray(image, np.float32), planes
+
+
+def observe_object(
+    pixels: ByteArray,
+    encoding: str,
+    labels: NDArray[np.integer] | BoolArray,
+    visible: PlacedMask,
+    crop: CropSpec,
+    mask_channels: Sequence[str],
+    stamp_ns: int,
+    bounds: Bounds | None = None,
+) -> Observation:
+    """One object in one frame, cut by the manifest's rule.
+
+    pixels: the whole image [H, W, C]; only the cut is converted to RGB. labels: [H, W], 0 = no instance.
+    bounds: the box to cut around where it is not that of the visible pixels, as published data bring their own; rule
+    `square` rounds it outwards.
+    Raises InputError if there is nothing to cut around: no visible pixel and no bounds, or bounds outside the image.
+    """
+    height, width = labels.shape
+    if bounds is None and visible.is_empty:
+        raise InputError("object has no visible pixel to cut around; leave it out, or pass its box")
+    if crop.rule == "square":
+        around = visible.box if bounds is None else _outwards(bounds)
+        box = square_crop(around, height, width, crop.scale, crop.min_side_fraction)
+        return Observation(stamp_ns, box, *cut_object(pixels, encoding, labels, visible, box, crop.size, mask_channels))
+    box = stretched_crop(*(_bounds(tighten(visible).box) if bounds is None else bounds), height, width, crop.scale)
+    if box.is_empty:
+        raise InputError(
+            f"box (left, top, width, height) {bounds} shows nothing of an image of {height} rows and {width} columns; "
+            "pass a box inside the image"
+        )
+    rgb = to_rgb(pixels[box.slices].copy(), encoding)
+    return Observation(stamp_ns, box, rgb, _raw_planes(labels, visible, box, mask_channels))
+
+
+def _bounds(box: Box) -> Bounds:
+    return box.x0, box.y0, box.width, box.height
+
+
+def _outwards(bounds: Bounds) -> Box:
+    left, top, width, height = bounds
+    return Box(math.floor(left), math.floor(top), math.ceil(left + width), math.ceil(top + height))
+
+
+def _raw_planes(
+    labels: NDArray[np.integer] | BoolArray, visible: PlacedMask, box: Box, mask_channels: Sequence[str]
+) -> ByteArray:
+    """uint8 [M, h, w], 0 or 255: the mask planes in `box`, which lies inside the image."""
+    masks = np.empty((len(mask_channels), box.height, box.width), np.uint8)
+    for plane, name in zip(masks, mask_channels, strict=True):
+        if name == "inside":
+            plane[:] = 255
+        else:
+            shown = visible if name == "visible" else others_in(labels, visible, box)
+            plane[:] = cut_mask(shown, box).view(np.uint8) * np.uint8(255)
+    return masks
+
+
+def window_inputs(
+    windows: Sequence[Sequence[Observation]], crop: CropSpec, spec: InputSpec, temporal: TemporalSpec
+) -> tuple[FloatArray, FloatArray]:
+    """image [N, 3, S, S] and masks [N, M, S, S] of N windows; in mode `window` [N, T, 3, S, S] and [N, T, M, S, S].
+
+    windows: each with at least one observation, oldest first; the last T count. A shorter one is filled by repeating
+    its oldest in front. Values as `InputSpec` says; what a crop does not fill is black, masks 0. No window gives N = 0.
+    """
+    frames, size, planes = temporal.frames, crop.size, len(spec.mask_channels)
+    image = np.empty((len(windows), frames, 3, size, size), np.float32)
+    masks = np.empty((len(windows), frames, planes, size, size), np.float32)
+    scaled = _square_inputs if crop.rule == "square" else _stretched_inputs
+    for row, window in enumerate(windows):
+        seen = window[-frames:]
+        first = frames - len(seen)
+        image[row, first:], masks[row, first:] = scaled(seen, size, spec)
+        image[row, :first], masks[row, :first] = image[row, first], masks[row, first]
+    if temporal.mode == "window":
+        return image, masks
+    return image[:, 0], masks[:, 0]
+
+
+def paste_window(
+    probability: FloatArray,
+    window: Sequence[Observation],
+    crop: CropSpec,
+    temporal: TemporalSpec,
+    height: int,
+    width: int,
+    threshold: float,
+) -> PlacedMask:
+    """Where the network's map [S, S] for the newest frame of `window` exceeds `threshold`, in the image of that frame.
+
+    The inverse of `window_inputs`. Nothing above the threshold gives `EMPTY_MASK`.
+    """
+    if crop.rule == "square":
+        return paste_probability(probability, window[-1].box, height, width, threshold)
+    seen = window[-temporal.frames :]
+    return tighten(PlacedMask(seen[-1].box, unstretch(probability, [o.box for o in seen], -1) > threshold))
+
+
+def unstretch(probability: FloatArray, boxes: Sequence[Box], index: int) -> FloatArray:
+    """float32 [box.height, box.width]: the map [S, S] of frame `index` at the resolution of that frame's box.
+
+    boxes: the window's, which together gave the scale; padding is cut off, then linear, antialiased (spec 8.1, 8.2).
+    """
+    rows, columns = common_sizes(boxes, probability.shape[0])[index]
+    return linear_antialiased(probability[:rows, :columns], boxes[index].height, boxes[index].width)
+
+
+def stretch_pixels(rgb: ByteArray, rows: int, columns: int, size: int) -> FloatArray:
+    """float32 [size, size, 3] in 0..1: `rgb` [h, w, 3] scaled to `rows` x `columns` at the top left, the rest black."""
+    out = np.zeros((size, size, 3), np.float32)
+    out[:rows, :columns] = shrink_or_stretch(rgb, rows, columns)
+    return out
+
+
+def stretch_mask(mask: NDArray[np.generic], rows: int, columns: int, size: int) -> NDArray[np.generic]:
+    """[size, size], same type: `mask` [h, w] scaled to `rows` x `columns` at the top left, 0 elsewhere."""
+    out = np.zeros((size, size), mask.dtype)
+    out[:rows, :columns] = nearest(mask, rows, columns)
+    return out
+
+
+def _square_inputs(seen: Sequence[Observation], size: int, spec: InputSpec) -> tuple[FloatArray, FloatArray]:
+    return network_inputs([o.rgb for o in seen], [o.masks for o in seen], spec)
+
+
+def _stretched_inputs(seen: Sequence[Observation], size: int, spec: InputSpec) -> tuple[FloatArray, FloatArray]:
+    sizes = common_sizes([o.box for o in seen], size)
+    rgb = np.stack([stretch_pixels(o.rgb, *fill, size) for o, fill in zip(seen, sizes, strict=True)])
+    image = (rgb - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
+    masks = [[stretch_mask(plane, *fill, size) for plane in o.masks] for o, fill in zip(seen, sizes, strict=True)]
+    return image.transpose(0, 3, 1, 2), np.asarray(masks, np.float32) * np.float32(1 / 255)

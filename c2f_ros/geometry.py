@@ -1,10 +1,11 @@
-"""Boxes, placed masks, the crop rule, and its inverse. Pure numpy and OpenCV; training and runtime share it.
+"""Boxes, placed masks, the crop rules, the square one's inverse. Pure numpy and OpenCV; training and runtime share it.
 
 Pixel (x, y) is column x, row y. Boxes are half-open: columns x0..x1-1, rows y0..y1-1.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -152,6 +153,43 @@ def square_crop(visible: Box, height: int, width: int, scale: float, min_side_fr
     x0 = (visible.x0 + visible.x1 - side) // 2
     y0 = (visible.y0 + visible.y1 - side) // 2
     return Box(x0, y0, x0 + side, y0 + side)
+
+
+def stretched_crop(
+    left: float, top: float, width: float, height: float, image_height: int, image_width: int, scale: float
+) -> Box:
+    """The rectangle that the published model cuts for a visible box, always inside the image (spec 1.2, 1.3).
+
+    It is `scale` times the box about its centre, plus one row and one column, and clipped: at image borders the
+    object is off-centre. Floor divisions and truncations are the published ones, on floats as on integers. `EMPTY_BOX`
+    if nothing of it lies inside the image.
+    """
+    r0, r1, c0, c1 = top, top + height, left, left + width
+    row, column = (r0 + r1) // 2, (c0 + c1) // 2
+    rows, columns = int((r1 - r0) * scale), int((c1 - c0) * scale)
+    y0, y1 = int(max(0, row - rows // 2)), int(min(image_height, row + rows // 2))
+    x0, x1 = int(max(0, column - columns // 2)), int(min(image_width, column + columns // 2))
+    box = Box(x0, y0, min(image_width, x1 + 1), min(image_height, y1 + 1))
+    return EMPTY_BOX if box.is_empty else box
+
+
+def common_sizes(boxes: Sequence[Box], size: int) -> list[tuple[int, int]]:
+    """Rows and columns that each box's crop fills of [size, size] if all are scaled alike (spec 2.3).
+
+    The tallest crop fills all rows, the widest all columns; a single box fills both. The rest is padding at the bottom
+    and right. boxes: at least one, none empty.
+    """
+    tallest, widest = max(box.height for box in boxes), max(box.width for box in boxes)
+    return [(max(1, round(size / tallest * box.height)), max(1, round(size / widest * box.width))) for box in boxes]
+
+
+def cut_mask(mask: PlacedMask, box: Box) -> BoolArray:
+    """bool [box.height, box.width]: the mask seen through `box`, at its own resolution."""
+    out = np.zeros((box.height, box.width), bool)
+    inside = mask.box.intersect(box)
+    if not inside.is_empty:
+        out[inside.within(box)] = mask.mask[inside.within(mask.box)]
+    return out
 
 
 def crop_pixels(image: ByteArray, box: Box, size: int) -> ByteArray:

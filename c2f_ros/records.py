@@ -1,6 +1,6 @@
 """What each of the eight steps hands to the next: frozen records, checked once, when made.
 
-Letters in shapes: N objects, H W image, S crop size, M mask planes.
+Letters in shapes: N objects, T frames in the window, H W image, h w cut, S crop size, M mask planes.
 """
 
 from __future__ import annotations
@@ -100,7 +100,11 @@ class TrackedFrame:
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """One object in one frame. rgb: uint8 [S, S, 3]; masks: uint8 [M, S, S], coverage 0..255."""
+    """One object in one frame. rgb: uint8 [h, w, 3]; masks: uint8 [M, h, w], coverage 0..255.
+
+    Crop rule `square`: resampled, h = w = S. Rule `stretched`: the pixels of `box` as they are, since the scale depends
+    on the whole window. Either way a copy: no observation holds a camera image in memory.
+    """
 
     stamp_ns: int
     box: Box
@@ -119,7 +123,8 @@ class ObservedFrame:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Network inputs of the frame's inferred objects. image: [N, 3, S, S]; masks: [N, M, S, S]."""
+    """Network inputs of the frame's inferred objects. image: [N, 3, S, S]; masks: [N, M, S, S]; for models of mode
+    `window` [N, T, 3, S, S] and [N, T, M, S, S], the newest frame last."""
 
     image: FloatArray
     masks: FloatArray

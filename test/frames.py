@@ -100,7 +100,7 @@ class FakeEngine:
         self.batches.append(len(batch.image))
         if self.answer is not None:
             return self.answer(batch)
-        return MaskProbabilities(np.ones((len(batch.image), *batch.image.shape[2:]), np.float32))
+        return MaskProbabilities(np.ones((len(batch.image), *batch.image.shape[-2:]), np.float32))
 
     def close(self) -> None:
         self.is_closed = True

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections import deque
 
 from c2f_ros.contract import InputError, Manifest
-from c2f_ros.crops import cut_object
-from c2f_ros.geometry import square_crop
+from c2f_ros.crops import observe_object
 from c2f_ros.records import Observation, ObservedFrame, TrackedFrame
 
 
@@ -62,13 +61,13 @@ class WindowStore:
 
     def _observe_one(self, tracked: TrackedFrame, row: int) -> tuple[Observation, ...]:
         frame, instances = tracked.paired.frame, tracked.paired.instances
-        visible, crop = instances.instances[row].visible, self.manifest.crop
-        box = square_crop(visible.box, frame.height, frame.width, crop.scale, crop.min_side_fraction)
-        channels = self.manifest.input.mask_channels
-        rgb, masks = cut_object(frame.pixels, frame.encoding, instances.labels, visible, box, crop.size, channels)
+        made = observe_object(
+            frame.pixels, frame.encoding, instances.labels, instances.instances[row].visible,
+            self.manifest.crop, self.manifest.input.mask_channels, frame.stamp_ns,
+        )  # fmt: skip
         name = tracked.track_ids[row]
         window = self._windows.get(name)
         if window is None:
             window = self._windows[name] = deque(maxlen=self.manifest.temporal.window)
-        window.append(Observation(frame.stamp_ns, box, rgb, masks))
+        window.append(made)
         return tuple(window)

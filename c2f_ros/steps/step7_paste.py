@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from c2f_ros.baselines import keep_under_others
 from c2f_ros.contract import Manifest
-from c2f_ros.geometry import EMPTY_MASK, FloatArray, PlacedMask, minus, paste_probability, union
+from c2f_ros.crops import paste_window
+from c2f_ros.geometry import EMPTY_MASK, FloatArray, PlacedMask, minus, union
 from c2f_ros.records import (
     AmodalFrame,
     AmodalInstance,
@@ -40,7 +41,7 @@ def paste_back(
             results.append(_not_inferred(track_id, instance))
             continue
         probability = next(rows)
-        amodal = whole_mask(probability, window[-1], instance.visible, labels, manifest, hidden_under)
+        amodal = whole_mask(probability, window, instance.visible, labels, manifest, hidden_under)
         hidden = minus(amodal, instance.visible)
         status = Status.OK if len(window) == manifest.temporal.window else Status.SHORT_WINDOW
         results.append(
@@ -56,7 +57,7 @@ def paste_back(
 
 def whole_mask(
     probability: FloatArray,
-    newest: Observation,
+    window: tuple[Observation, ...],
     visible: PlacedMask,
     labels: NDArray[np.integer],
     manifest: Manifest,
@@ -64,7 +65,8 @@ def whole_mask(
 ) -> PlacedMask:
     """The amodal mask in the image: what the model predicts, joined with every visible pixel."""
     height, width = labels.shape
-    predicted = paste_probability(probability, newest.box, height, width, manifest.mask_threshold)
+    crop, temporal = manifest.crop, manifest.temporal
+    predicted = paste_window(probability, window, crop, temporal, height, width, manifest.mask_threshold)
     if hidden_under == "other_instances":
         return keep_under_others(predicted, visible, labels)
     return union(predicted, visible)
