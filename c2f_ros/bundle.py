@@ -14,11 +14,13 @@ from c2f_ros.geometry import FloatArray
 from c2f_ros.share import share_folders
 
 MANIFEST = "manifest.yaml"
+GOLDEN_ARRAYS = ("image", "masks", "amodal")
+HASH_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A checked bundle. golden_image: [N, 3, S, S], golden_masks: [N, M, S, S], golden_amodal: [N, S, S]."""
+    """A checked bundle. golden_image, golden_masks: a batch as `Batch` has it; golden_amodal: [N, S, S]. N >= 1."""
 
     folder: Path
     manifest: Manifest
@@ -59,15 +61,38 @@ def load_bundle(folder: Path) -> Bundle:
     _check_hash(folder / manifest.graph.file, manifest.graph.sha256)
     _check_hash(folder / manifest.golden.file, manifest.golden.sha256)
     with np.load(folder / manifest.golden.file) as golden:
-        missing = {"image", "masks", "amodal"} - set(golden.files)
+        missing = set(GOLDEN_ARRAYS) - set(golden.files)
         if missing:
             raise ContractError(f"{manifest.golden.file} lacks {', '.join(sorted(missing))}; export the bundle again")
-        return Bundle(folder, manifest, golden["image"], golden["masks"], golden["amodal"])
+        arrays = {name: golden[name] for name in GOLDEN_ARRAYS}
+    _check_shapes(arrays, manifest)
+    return Bundle(folder, manifest, arrays["image"], arrays["masks"], arrays["amodal"])
+
+
+def _check_shapes(golden: dict[str, FloatArray], manifest: Manifest) -> None:
+    count = len(golden["image"]) if golden["image"].ndim else 0
+    tensors = {tensor.name: tensor for tensor in (*manifest.graph.inputs, *manifest.graph.outputs)}
+    for name, array in golden.items():
+        expected = (count, *tensors[name].shape[1:])
+        if count == 0 or array.shape != expected or array.dtype != np.float32:
+            raise ContractError(
+                f"{manifest.golden.file} holds {name} as {array.dtype} {array.shape}, expected float32 "
+                f"{tensors[name].shape} with N >= 1; export the bundle again"
+            )
+
+
+def _sha256(path: Path) -> str:
+    """Hexadecimal; read in blocks, since a published model's graph has hundreds of megabytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _check_hash(path: Path, expected: str) -> None:
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        found = _sha256(path)
     except OSError as error:
         raise ContractError(f"{path} cannot be read: {error}; copy the whole bundle") from error
     if found != expected:

@@ -46,12 +46,14 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """One ONNX file of the bundle, with its hash and its tensors in order."""
+    """One ONNX file of the bundle, with its hash and its tensors in order. batch_limit: objects in one call of the
+    engine at most, so that a large model fits the memory; 0 = all objects of a frame at once."""
 
     file: str
     sha256: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    batch_limit: int = 0
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ class Manifest:
         _require(is_without_least, "crop.min_side_fraction", crop.min_side_fraction, "0 with crop.rule stretched")
 
     def _check_graph(self) -> None:
+        _require(self.graph.batch_limit >= 0, "graph.batch_limit", self.graph.batch_limit, "0 or more")
         size, planes = self.crop.size, len(self.input.mask_channels)
         frames = (self.temporal.window,) if self.temporal.mode == "window" else ()
         expected = (("image", ("N", *frames, 3, size, size)), ("masks", ("N", *frames, planes, size, size)))

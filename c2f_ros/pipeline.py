@@ -54,7 +54,7 @@ class Pipeline:
         with self._timed("batch"):
             batch = make_batch(observed, self.manifest)
         with self._timed("engine"):
-            probabilities = run_engine(self.engine, batch)
+            probabilities = run_engine(self.engine, batch, self.manifest.graph.batch_limit)
         with self._timed("paste"):
             return paste_back(observed, probabilities, self.manifest, self.parameters.hidden_under)
 

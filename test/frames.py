@@ -39,6 +39,7 @@ def plain_manifest() -> dict:
             "sha256": "0",
             "inputs": [tensor("image", "float32", "N", 3, SIZE, SIZE), tensor("masks", "float32", "N", 3, SIZE, SIZE)],
             "outputs": [tensor("amodal", "float32", "N", SIZE, SIZE)],
+            "batch_limit": 0,
         },
         "golden": {"file": "golden.npz", "sha256": "0", "tolerance": 0.001},
         "made": {"anything": ["goes", 1]},

@@ -1,5 +1,6 @@
 """A bundle is proven before it is used: hashes, shapes and the golden sample, each refused in one sentence."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from c2f_ros.bundle import find_model, load_bundle
+from c2f_ros.bundle import HASH_BLOCK, find_model, load_bundle
 from c2f_ros.contract import ContractError
 from c2f_ros.records import Batch
 from c2f_ros.steps.step6_engine import check_golden, open_engine
@@ -82,6 +83,38 @@ def test_a_golden_sample_that_is_not_met_is_refused(copy):
     change(copy, "golden", "tolerance", value=-1.0)
     with pytest.raises(ContractError, match="golden sample of c2f_nano differs"):
         open_engine("auto", load_bundle(copy), 1)
+
+
+def replace_golden(folder: Path, **arrays: np.ndarray) -> None:
+    with np.load(folder / "golden.npz") as golden:
+        kept = {name: golden[name] for name in golden.files}
+    np.savez(folder / "golden.npz", **kept | arrays)
+    change(folder, "golden", "sha256", value=hashlib.sha256((folder / "golden.npz").read_bytes()).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("image", np.zeros((1, 24, 3, 64, 64), np.float32)),
+        ("image", np.zeros((0, 3, 64, 64), np.float32)),
+        ("masks", np.zeros((1, 1, 64, 64), np.float32)),
+        ("amodal", np.zeros((1, 64, 64), np.float64)),
+    ],
+)
+def test_a_golden_sample_of_another_shape_is_refused(copy, name, array):
+    replace_golden(copy, **{name: array})
+    with pytest.raises(ContractError, match="golden.npz holds .*, expected float32"):
+        load_bundle(copy)
+
+
+def test_a_file_longer_than_one_block_is_hashed_whole(copy):
+    path = copy / "c2f.onnx"
+    assert path.stat().st_size > HASH_BLOCK
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(ContractError, match="c2f.onnx has sha256"):
+        load_bundle(copy)
 
 
 def test_a_broken_manifest_and_an_unknown_name_are_refused(copy):

@@ -27,6 +27,11 @@ def test_a_manifest_reads_and_writes_back_unchanged():
         (("temporal",), 3, "expected a mapping"),
         (("mask_threshold",), 1.5, "mask_threshold is 1.5"),
         (("crop", "size"), 32, "graph.inputs"),
+        (("crop", "rule"), "round", "crop.rule is 'round', expected square or stretched"),
+        (("crop", "rule"), "stretched", "crop.min_side_fraction is 0.2, expected 0 with crop.rule stretched"),
+        (("temporal", "mode"), "window", "graph.inputs is .*, expected .*'N', 1, 3, 64, 64"),
+        (("temporal", "window"), 0, "temporal.window is 0, expected at least 1"),
+        (("graph", "batch_limit"), -1, "graph.batch_limit is -1"),
     ],
 )
 def test_what_the_contract_does_not_know_is_refused_by_name(path, value, message):
@@ -45,6 +50,33 @@ def test_every_key_of_the_manifest_is_needed(key):
     del plain[key]
     with pytest.raises(ContractError, match=f"missing key {key}"):
         parse(Manifest, plain, "m")
+
+
+def test_a_manifest_of_the_first_release_is_still_valid():
+    plain = plain_manifest()
+    del plain["graph"]["batch_limit"]
+    assert parse(Manifest, plain, "m").graph.batch_limit == 0
+
+
+@pytest.mark.parametrize(("frames", "found"), [(24, "refused"), (3, "accepted")])
+def test_a_window_model_s_graph_takes_exactly_the_window(frames, found):
+    plain = plain_manifest()
+    plain["temporal"] = {"mode": "window", "window": 3}
+    for tensor in plain["graph"]["inputs"]:
+        tensor["shape"].insert(1, frames)
+    if found == "accepted":
+        assert parse(Manifest, plain, "m").temporal.frames == 3
+    else:
+        with pytest.raises(ContractError, match="graph.inputs"):
+            parse(Manifest, plain, "m")
+
+
+def test_a_stretched_crop_with_the_visible_mask_alone_is_a_valid_contract():
+    plain = plain_manifest()
+    plain["crop"] |= {"rule": "stretched", "min_side_fraction": 0}
+    plain["input"]["mask_channels"] = ["visible"]
+    plain["graph"]["inputs"][1]["shape"][1] = 1
+    assert parse(Manifest, plain, "m").crop.rule == "stretched"
 
 
 def test_an_int_is_taken_where_a_float_is_expected():

@@ -9,14 +9,17 @@ from c2f_ros.geometry import (
     EMPTY_MASK,
     Box,
     PlacedMask,
+    common_sizes,
     count_common,
     crop_inside,
     crop_mask,
     crop_pixels,
+    cut_mask,
     minus,
     paste_probability,
     place,
     square_crop,
+    stretched_crop,
     tighten,
     union,
 )
@@ -98,6 +101,42 @@ def test_inside_plane_marks_the_part_of_the_crop_that_the_image_covers():
     plane = crop_inside(Box(-16, 0, 16, 32), HEIGHT, WIDTH, 32)
     assert not plane[:, :16].any() and (plane[:, 16:] == 255).all()
     assert (crop_inside(Box(10, 10, 42, 42), HEIGHT, WIDTH, 8) == 255).all()
+
+
+def test_stretched_crop_is_twice_the_box_plus_one_pixel():
+    assert stretched_crop(40, 20, 10, 6, HEIGHT, WIDTH, 2.0) == Box(x0=35, y0=17, x1=56, y1=30)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        ((0, 0, 10, 10), Box(0, 0, 16, 16)),
+        ((90, 50, 10, 10), Box(85, 45, 100, 60)),
+        ((0, 0, 100, 60), Box(0, 0, 100, 60)),
+        ((5, 7, 1, 1), Box(4, 6, 7, 9)),
+        ((10.6, 20.2, 7.7, 3.3), Box(7, 18, 22, 25)),
+    ],
+)
+def test_stretched_crop_is_clipped_and_truncated_as_published(bounds, expected):
+    assert stretched_crop(*bounds, HEIGHT, WIDTH, 2.0) == expected
+
+
+def test_stretched_crop_outside_the_image_is_empty():
+    assert stretched_crop(300, 10, 20, 20, HEIGHT, WIDTH, 2.0) is EMPTY_BOX
+
+
+def test_crops_of_a_window_share_one_scale_and_the_largest_fills_the_crop():
+    boxes = [Box(0, 0, 40, 30), Box(5, 5, 25, 65), Box(0, 0, 1, 1)]
+    assert common_sizes(boxes, 256) == [(128, 256), (256, 128), (4, 6)]
+    assert common_sizes(boxes[:1], 256) == [(256, 256)]
+    assert common_sizes([Box(0, 0, 100, 1000), Box(0, 0, 1, 1)], 64)[1] == (1, 1)
+
+
+def test_cut_mask_shows_the_mask_through_a_box_that_only_meets_it():
+    mask = place(random_mask(3))
+    box = Box(mask.box.x0 - 3, mask.box.y0 + 2, mask.box.x1 - 1, mask.box.y1 + 4).clip(HEIGHT, WIDTH)
+    assert np.array_equal(cut_mask(mask, box), mask.full(HEIGHT, WIDTH)[box.slices])
+    assert not cut_mask(mask, Box(0, 0, 2, 3)).any()
 
 
 @pytest.mark.parametrize("seed", range(20))
