@@ -1,45 +1,246 @@
-"""Sizes of the network. Small and large models are presets of the same classes."""
+"""Sizes and switches of the network. The published model and the small ones are presets of the same classes.
+
+Where the paper and its published code disagree, both are values of a switch; `published` means the code. What is the
+default and why is in training/README.md.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-INPUT_PLANES = 6
-"""rgb, then the mask planes visible, others, inside (order of `contract.MASK_CHANNELS`)."""
+from c2f_ros.contract import MASK_CHANNELS, ContractError
+
+PUBLISHED, PAPER = "published", "paper"
+
+
+def _one_of(value: str, allowed: tuple[str, ...], name: str) -> None:
+    if value not in allowed:
+        raise ContractError(f"{name} is {value!r}, expected one of {', '.join(allowed)}; correct the configuration")
+
+
+def _at_least(value: float, least: float, name: str) -> None:
+    if not value >= least:
+        raise ContractError(f"{name} is {value}, expected at least {least}; correct the configuration")
 
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """Mask tokenizer: `widths` per level from the finest (crop / 2) to the token grid (crop / 8)."""
+    """Vector-quantized mask tokenizer (paper section 3.1).
 
-    widths: tuple[int, ...]
+    channels x multipliers: width per level, finest first; the grid is halved between levels. blocks: residual blocks
+    per level (one more in the decoder). patch: pixels per side that are folded into channels at the input and unfolded
+    at the output (1: none). middle: two more residual blocks at the token grid. norm: `group` or `batch` (folds away).
+    z_channels: encoder output; code_dim: code vectors. output: `clamp` (the decoder gives coverage, cut to 0..1) or
+    `sigmoid` (it gives logits).
+    learning: how codes learn: `gradient`, or `average` (moving averages with `decay`, dead codes restarted).
+    commitment, codebook: weights of the two terms of the quantization loss (the published code has 1 and 0.25, the
+    paper 0.25 and 1); `codebook` is not used with `average`.
+    """
+
+    channels: int
+    multipliers: tuple[int, ...]
+    blocks: int
+    patch: int
+    middle: bool
+    norm: str
+    z_channels: int
     code_dim: int
     codebook_size: int
-    commitment: float
+    output: str
+    learning: str
     decay: float
+    commitment: float
+    codebook: float
+
+    def __post_init__(self) -> None:
+        _one_of(self.norm, ("group", "batch"), "tokenizer.norm")
+        _one_of(self.output, ("clamp", "sigmoid"), "tokenizer.output")
+        _one_of(self.learning, ("gradient", "average"), "tokenizer.learning")
+        _at_least(self.codebook_size, 2, "tokenizer.codebook_size")
+
+    @property
+    def reduction(self) -> int:
+        """Crop pixels per token and side."""
+        return self.patch << (len(self.multipliers) - 1)
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Image features: a ResNet, one feature map per stage.
+
+    stem: `imagenet` (7x7 convolution, stride 2, and max pooling) or `unshuffle` (2x2 pixels folded into channels, 3x3
+    convolution). block: `bottleneck` (widths are a quarter of a stage's output) or `basic`. widths, blocks, strides:
+    per stage. masks: the mask planes enter beside the image. activation: `relu` or `silu`.
+    """
+
+    stem: str
+    block: str
+    widths: tuple[int, ...]
+    blocks: tuple[int, ...]
+    strides: tuple[int, ...]
+    masks: bool
+    activation: str
+
+    def __post_init__(self) -> None:
+        _one_of(self.stem, ("imagenet", "unshuffle"), "encoder.stem")
+        _one_of(self.block, ("bottleneck", "basic"), "encoder.block")
+        _one_of(self.activation, ("relu", "silu"), "encoder.activation")
+        if not len(self.widths) == len(self.blocks) == len(self.strides) >= 2:
+            raise ContractError(
+                f"encoder has {len(self.widths)} widths, {len(self.blocks)} blocks and {len(self.strides)} strides; "
+                "give one of each per stage, two stages or more"
+            )
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Channels per stage."""
+        return tuple(w * (4 if self.block == "bottleneck" else 1) for w in self.widths)
+
+    @property
+    def reductions(self) -> tuple[int, ...]:
+        """Crop pixels per cell and side, per stage."""
+        reduction, found = (4 if self.stem == "imagenet" else 2), []
+        for stride in self.strides:
+            reduction *= stride
+            found.append(reduction)
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Mask-and-predict transformer (paper section 3.2).
+
+    vocabulary: amodal token ids; the next one is [MASK]. join: image features, visible and amodal token of a cell are
+    put together along `channels` (published code: half, a quarter, a quarter of `dim`) or as a `sequence` of three
+    tokens per cell (paper, figure 2). image_kernel: of the convolution that projects the image features.
+    temporal: the spatio-temporal block of the video model, attention over (window, space, space) cells; roll: frames
+    are shifted by half a window after every block (paper section 3.5).
+    """
+
+    dim: int
+    layers: int
+    heads: int
+    vocabulary: int
+    join: str
+    image_kernel: int
+    dropout: float
+    temporal: bool
+    window: int
+    space: int
+    roll: bool
+
+    def __post_init__(self) -> None:
+        _one_of(self.join, ("channels", "sequence"), "transformer.join")
+        _at_least(self.window, 1, "transformer.window")
+        if self.dim % self.heads or self.dim % 4:
+            raise ContractError(
+                f"transformer.dim is {self.dim}, expected a multiple of 4 and of its {self.heads} heads; correct it"
+            )
+        if self.temporal and self.join == "sequence":
+            raise ContractError("transformer.join is 'sequence', the temporal block needs 'channels'; choose one")
+
+
+@dataclass(frozen=True)
+class RefinerConfig:
+    """Convolutional refiner (paper section 3.4).
+
+    adapter: width of the projected top features (published: 256). widths: trunk, then one per doubling of the grid.
+    shared: how many grids both branches share, coarsest first, of as many as there are
+    widths (all: only the heads differ). blocks: residual blocks per doubling. branches: `both` (amodal and
+    visible) or `amodal`. attention: `published`, `paper` (eq. 8), `scaled` (the published form with 1/sqrt(d), mean 1)
+    or `none`. coarse_cells: coarse mask on the token grid, by `corner` (published: top-left pixel) or `mean`.
+    hidden: the transformer's last hidden states enter the trunk. join_coarse: the coarse mask enters again at the
+    finest grid. head: `convolution` (one channel, the grid as it is) or `shuffle` (twice the grid).
+    enabled: without it the coarse mask is the result (paper table 3).
+    """
+
+    enabled: bool
+    adapter: int
+    widths: tuple[int, ...]
+    shared: int
+    blocks: int
+    branches: str
+    attention: str
+    coarse_cells: str
+    hidden: bool
+    join_coarse: bool
+    head: str
+    activation: str
+
+    def __post_init__(self) -> None:
+        _one_of(self.branches, ("both", "amodal"), "refiner.branches")
+        _one_of(self.attention, (PUBLISHED, PAPER, "scaled", "none"), "refiner.attention")
+        _one_of(self.coarse_cells, ("corner", "mean"), "refiner.coarse_cells")
+        _one_of(self.head, ("convolution", "shuffle"), "refiner.head")
+        _one_of(self.activation, ("relu", "silu"), "refiner.activation")
+        if not 0 <= self.shared <= len(self.widths):
+            raise ContractError(f"refiner.shared is {self.shared}, there are {len(self.widths)} widths; correct it")
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """Mask-and-predict (paper section 3.3). steps: K. top_k: most likely tokens that are considered (0: all).
+    temperature: of the Gumbel noise on confidences. confidence: `published` (log-probability, known tokens infinite) or
+    `paper` (probability, known tokens 1, no noise). decode: `hard` (chosen tokens) or `soft` (expected code vectors).
+    output: `refined`, or `sum` (published video model: refined plus coarse, halved)."""
+
+    steps: int
+    top_k: int
+    temperature: float
+    confidence: str
+    decode: str
+    output: str
+
+    def __post_init__(self) -> None:
+        _at_least(self.steps, 1, "inference.steps")
+        _one_of(self.confidence, (PUBLISHED, PAPER), "inference.confidence")
+        _one_of(self.decode, ("hard", "soft"), "inference.decode")
+        _one_of(self.output, ("refined", "sum"), "inference.output")
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Image encoder `widths` per level, residual `blocks` per level, transformer size, refiner, steps K.
-
-    steps: mask-and-predict steps K (paper section 3.3); 1 predicts every token at once.
-    """
+    """A whole network. mask_channels: planes of the input, the visible mask first."""
 
     crop_size: int
-    widths: tuple[int, ...]
-    blocks: int
-    dim: int
-    layers: int
-    heads: int
-    refiner_blocks: int
-    steps: int
+    mask_channels: tuple[str, ...]
     tokenizer: TokenizerConfig
+    encoder: EncoderConfig
+    transformer: TransformerConfig
+    refiner: RefinerConfig
+    inference: InferenceConfig
+
+    def __post_init__(self) -> None:
+        if self.mask_channels[:1] != ("visible",) or set(self.mask_channels) - set(MASK_CHANNELS):
+            raise ContractError(
+                f"network.mask_channels is {list(self.mask_channels)}, expected 'visible' and after it any of "
+                f"{', '.join(MASK_CHANNELS[1:])}; correct the configuration"
+            )
+        tokens, cells = self.tokenizer.reduction, self.encoder.reductions[-1]
+        if tokens != cells or self.crop_size % tokens:
+            raise ContractError(
+                f"one token covers {tokens} pixels, one feature cell {cells}, the crop has {self.crop_size}; "
+                "make the first two equal and a divisor of the third"
+            )
+        if self.tokenizer.codebook_size > self.transformer.vocabulary:
+            raise ContractError(
+                f"the codebook has {self.tokenizer.codebook_size} codes, transformer.vocabulary is "
+                f"{self.transformer.vocabulary}; it must not be smaller"
+            )
+        if self.transformer.temporal and self.grid % self.transformer.space:
+            raise ContractError(
+                f"transformer.space is {self.transformer.space}, the token grid has {self.grid}; choose a divisor"
+            )
 
     @property
     def grid(self) -> int:
-        """Tokens per side: the crop is halved once per level."""
-        return self.crop_size >> len(self.widths)
+        """Tokens per side."""
+        return self.crop_size // self.tokenizer.reduction
+
+    @property
+    def frames(self) -> int:
+        """Observations per object that the network looks at."""
+        return self.transformer.window if self.transformer.temporal else 1
 
 
 @dataclass(frozen=True)

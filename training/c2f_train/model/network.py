@@ -1,42 +1,50 @@
-"""C2F-Seg for images: image features, mask-and-predict in token space, soft decoding, refinement."""
+"""C2F-Seg: image features, mask-and-predict in token space, decoding, refinement. Image and video, every size."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from c2f_train.model.config import INPUT_PLANES, NetworkConfig
-from c2f_train.model.layers import Pyramid
+from c2f_train.model.config import NetworkConfig
+from c2f_train.model.decoding import Draw, Step, complete, kept_probability, most_likely
 from c2f_train.model.refiner import Refiner
+from c2f_train.model.resnet import ResNet
 from c2f_train.model.tokenizer import MaskTokenizer
 from c2f_train.model.transformer import TokenTransformer
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """token_logits [N, L, codes]; coarse, amodal, visible: mask logits [N, 1, S, S] (the last two None if
-    the refiner was not run)."""
+    """token_logits [N, L, classes]; coarse: the tokenizer's decoder values [N, 1, S, S]; coverage: the same as 0..1;
+    amodal, visible: refined logits [N, 1, S, S], None if that branch was not run."""
 
     token_logits: Tensor
     coarse: Tensor
+    coverage: Tensor
     amodal: Tensor | None
     visible: Tensor | None
 
 
 class C2FNetwork(nn.Module):
-    """Inputs: image [N, 3, S, S] normalized, masks [N, 3, S, S] in 0..1 (visible, others, inside)."""
+    """image [N, 3, S, S] normalized, masks [N, M, S, S] in 0..1, planes as `config.mask_channels`.
+
+    The video model (`config.frames` = T > 1) takes image [N, T, 3, S, S] and masks [N, T, M, S, S], oldest first.
+    """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        length, codes = config.grid**2, config.tokenizer.codebook_size
+        planes = 3 + (len(config.mask_channels) if config.encoder.masks else 0)
         self.tokenizer = MaskTokenizer(config.tokenizer, config.grid)
-        self.encoder = Pyramid(INPUT_PLANES, config.widths, config.blocks)
-        self.transformer = TokenTransformer(config.widths[-1], config.dim, config.layers, config.heads, codes, length)
-        self.refiner = Refiner(config.widths, config.dim, config.refiner_blocks)
+        self.encoder = ResNet(config.encoder, planes)
+        self.transformer = TokenTransformer(config.transformer, config.encoder.outputs[-1], config.grid)
+        self.refiner = (
+            Refiner(config.refiner, config.encoder, config.transformer.dim, config.crop_size)
+            if config.refiner.enabled
+            else None
+        )
 
     def freeze_tokenizer(self) -> None:
         """The tokenizer is trained first and then stays as it is (gradients still pass through it)."""
@@ -48,45 +56,85 @@ class C2FNetwork(nn.Module):
         self.tokenizer.eval()
         return self
 
-    def predict(self, image: Tensor, masks: Tensor, visible_tokens: Tensor, known: Tensor, refine: bool) -> Prediction:
-        """One training pass: tokens of the visible mask and the amodal tokens `known`, each [N, L] ([MASK] where
-        unknown)."""
-        features = self.encoder(torch.cat([image, masks], 1))
-        logits, hidden = self.transformer(features[-1], visible_tokens, known)
-        return self._decode(features, logits, hidden, refine)
+    def features(self, image: Tensor, masks: Tensor) -> list[Tensor]:
+        """Feature maps of frames [M, ...], finest first."""
+        return self.encoder(torch.cat([image, masks], 1) if self.config.encoder.masks else image)
 
-    def _decode(self, features: list[Tensor], logits: Tensor, hidden: Tensor, refine: bool) -> Prediction:
-        """Soft decoding: the expected code vector of every cell, so mask losses reach the transformer."""
-        vectors = logits.float().softmax(-1) @ self.tokenizer.codebook.vectors
-        coarse = self.tokenizer.decode_vectors(vectors)
-        if not refine:
-            return Prediction(logits, coarse, None, None)
-        amodal, visible = self.refiner(features, hidden, coarse.sigmoid())
-        return Prediction(logits, coarse, amodal, visible)
+    def complete(
+        self, features: list[Tensor], visible_tokens: Tensor, frames: int, draw: Draw = most_likely
+    ) -> tuple[list[Step], Tensor]:
+        """The K mask-and-predict steps on frames [B * frames, ...], and the hidden states of the last."""
+        image = self.transformer.embed_image(features[-1])
+        return complete(
+            lambda known: self.transformer(image, visible_tokens, known, frames),
+            torch.full_like(visible_tokens, self.transformer.mask_index),
+            self.config.tokenizer.codebook_size,
+            self.config.inference,
+            draw,
+        )
+
+    def coarse(self, step: Step) -> Tensor:
+        """The tokenizer's decoder values [N, 1, S, S] of a step's outcome, by tokens or by expected code vectors."""
+        if self.config.inference.decode == "hard":
+            return self.tokenizer.decode(step.tokens)
+        return self._soft(step.logits)
+
+    def _soft(self, logits: Tensor) -> Tensor:
+        codes = self.config.tokenizer.codebook_size
+        return self.tokenizer.decode_vectors(logits[..., :codes].float().softmax(-1) @ self.tokenizer.quantize.vectors)
+
+    def predict(
+        self, image: Tensor, masks: Tensor, visible_tokens: Tensor, known: Tensor, refine: bool, frames: int = 1
+    ) -> Prediction:
+        """One training pass over frames [B * frames, ...]: tokens of the visible mask and the amodal tokens `known`,
+        each [B * frames, L] ([MASK] where unknown). Hard decoding draws from the top five and is detached (spec 12.4)."""
+        features = self.features(image, masks)
+        embedded = self.transformer.embed_image(features[-1])
+        logits, hidden = self.transformer(embedded, visible_tokens, known, frames)
+        if self.config.inference.decode == "soft":
+            coarse = self._soft(logits)
+        else:
+            coarse = self._drawn(logits.detach())
+        coverage = self.tokenizer.coverage(coarse)
+        if not refine or self.refiner is None:
+            return Prediction(logits, coarse, coverage, None, None)
+        found = self.refiner(features, hidden, coverage)
+        return Prediction(logits, coarse, coverage, found["amodal"], found.get("visible"))
+
+    @torch.no_grad()
+    def _drawn(self, logits: Tensor) -> Tensor:
+        probability = kept_probability(logits[..., : self.config.tokenizer.codebook_size].float(), 5)
+        tokens = torch.multinomial(probability.flatten(0, 1), 1).reshape(logits.shape[:2])
+        return self.tokenizer.decode(tokens)
 
     def forward(self, image: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Deterministic inference: amodal and coarse probabilities [N, S, S], tokens [N, L].
+        """Deterministic inference of the (newest) frame: amodal and coarse coverage [N, S, S], tokens [N, L].
 
-        K mask-and-predict steps (paper section 3.3) without sampling: each step keeps its most confident
-        tokens (cosine schedule), the last one decides all.
+        With `inference.output: sum` the first is (refined + coarse) / 2: threshold it at 0.25.
         """
-        features = self.encoder(torch.cat([image, masks], 1))
+        frames = self.config.frames
+        if frames > 1:
+            image, masks = image.flatten(0, 1), masks.flatten(0, 1)
+        features = self.features(image, masks)
         visible_tokens = self.tokenizer.encode(masks[:, :1])
-        known = torch.full_like(visible_tokens, self.transformer.mask_index)
-        for step in range(self.config.steps):
-            logits, hidden = self.transformer(features[-1], visible_tokens, known)
-            if step + 1 < self.config.steps:
-                known = self._keep_confident(logits, known, step)
-        result = self._decode(features, logits, hidden, refine=True)
-        assert result.amodal is not None
-        return result.amodal.sigmoid()[:, 0], result.coarse.sigmoid()[:, 0], logits.argmax(-1)
+        steps, hidden = self.complete(features, visible_tokens, frames)
+        last, features, hidden = _newest(steps[-1], features, hidden, frames)
+        coverage = self.tokenizer.coverage(self.coarse(last))
+        amodal = coverage
+        if self.refiner is not None:
+            amodal = self.refiner(features, hidden, coverage)["amodal"].sigmoid()
+            if self.config.inference.output == "sum":
+                amodal = (amodal + coverage) * 0.5
+        return amodal[:, 0], coverage[:, 0], last.tokens
 
-    def _keep_confident(self, logits: Tensor, known: Tensor, step: int) -> Tensor:
-        length = self.config.grid**2
-        hidden_after = max(1, math.floor(length * math.cos((step + 1) / self.config.steps * math.pi / 2)))
-        confidence, best = logits.softmax(-1).max(-1)
-        is_known = known != self.transformer.mask_index
-        confidence = torch.where(is_known, torch.full_like(confidence, 2.0), confidence)
-        tokens = torch.where(is_known, known, best)
-        kept = confidence.topk(length - hidden_after, dim=-1).indices
-        return torch.full_like(known, self.transformer.mask_index).scatter(1, kept, tokens.gather(1, kept))
+
+def _newest(step: Step, features: list[Tensor], hidden: Tensor, frames: int) -> tuple[Step, list[Tensor], Tensor]:
+    """Only the last frame of every clip: what is decoded and refined."""
+    if frames == 1:
+        return step, features, hidden
+
+    def last(x: Tensor) -> Tensor:
+        return x.unflatten(0, (-1, frames))[:, -1]
+
+    parts = (step.known, step.logits, step.tokens, step.probability, step.masked, step.count)
+    return Step(*(last(part) for part in parts)), [last(f) for f in features], last(hidden)
