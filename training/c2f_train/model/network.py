@@ -87,7 +87,7 @@ class C2FNetwork(nn.Module):
         self, image: Tensor, masks: Tensor, visible_tokens: Tensor, known: Tensor, refine: bool, frames: int = 1
     ) -> Prediction:
         """One training pass over frames [B * frames, ...]: tokens of the visible mask and the amodal tokens `known`,
-        each [B * frames, L] ([MASK] where unknown). Hard decoding draws from the top five and is detached (spec 12.4)."""
+        each [B * frames, L] ([MASK] where unknown). Hard decoding draws from the top five, detached (spec 12.4)."""
         features = self.features(image, masks)
         embedded = self.transformer.embed_image(features[-1])
         logits, hidden = self.transformer(embedded, visible_tokens, known, frames)
