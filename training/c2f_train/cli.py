@@ -168,7 +168,7 @@ def evaluate_all(options: argparse.Namespace) -> None:
     results = {}
     text = []
     for name, sequences in sets.items():
-        results[name] = evaluate(sequences, predictors, config.crop)
+        results[name] = evaluate(sequences, predictors, config.crop).rows()
         count = results[name]["visible"]
         title = f"### {name}: {count['objects']} objects, {count['object_frames']} object-frames"
         text.append(f"{title}\n\n{table(results[name])}\n")

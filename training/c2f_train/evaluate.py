@@ -1,111 +1,155 @@
 """Accuracy on whole sequences, pasted back at image resolution, always beside the baselines.
 
-Every object-frame with at least one visible pixel counts; averages are the published ones (`c2f_ros.metrics`).
+Every object-frame with at least one visible pixel counts; averages are those of `c2f_ros.metrics`. Rows: the baselines,
+and per predictor its mask joined with the visible one, and the same with hidden pixels kept only under other objects.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+import numpy as np
 from tqdm import tqdm
 
-from c2f_ros.baselines import BASELINES, baseline, keep_under_others
-from c2f_ros.contract import MASK_CHANNELS, CropSpec, InputSpec
-from c2f_ros.crops import cut_object, network_inputs
-from c2f_ros.geometry import Box, PlacedMask, paste_probability, place, square_crop, union
-from c2f_ros.metrics import Accuracy, score_frame
-from c2f_ros.records import SourceFrame
+from c2f_ros.baselines import BASELINES, keep_under_others
+from c2f_ros.contract import MASK_CHANNELS, CropSpec, InputSpec, Manifest, TemporalSpec
+from c2f_ros.crops import observe_object, paste_window, window_inputs
+from c2f_ros.geometry import FloatArray, PlacedMask, union
+from c2f_ros.metrics import EVERYTHING, Selection
+from c2f_ros.records import Observation, SourceFrame
 from c2f_train.batches import MEAN, STD
-from c2f_train.predictors import Predictor
+from c2f_train.evaluation_report import table
+from c2f_train.evaluation_result import (
+    Answer,
+    Collecting,
+    Collector,
+    EvaluationResult,
+    FrameAnswers,
+    Sequences,
+    Target,
+    baseline_answers,
+    targets_of,
+)
+
+if TYPE_CHECKING:
+    from c2f_train.predictors import Predictor
+
+__all__ = ["RULE", "EvaluationResult", "Sequences", "View", "evaluate", "table", "targets_of"]
 
 INPUT = InputSpec("rgb", MEAN, STD, MASK_CHANNELS)
+SINGLE = TemporalSpec("image", 1)
 RULE = " + under others"
 """Suffix of the rows whose hidden pixels are kept only under other visible objects."""
 
-Sequences = Iterable[tuple[str, Iterable[SourceFrame]]]
-"""Name and frames of each clip."""
+Window = Sequence[Observation]
 
 
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """A visible object with known truth."""
+@dataclass(frozen=True)
+class View:
+    """How a predictor sees objects and where it puts the threshold, as its manifest says."""
 
-    key: str
-    visible: PlacedMask
-    truth: PlacedMask
-    box: Box
+    crop: CropSpec
+    input: InputSpec = INPUT
+    temporal: TemporalSpec = SINGLE
+    threshold: float = 0.5
+
+    @staticmethod
+    def of(manifest: Manifest) -> View:
+        """The view of a bundle's model."""
+        return View(manifest.crop, manifest.input, manifest.temporal, manifest.mask_threshold)
+
+
+@dataclass
+class _Clip:
+    """The windows of one view in one clip: per object its newest observations."""
+
+    view: View
+    windows: dict[str, deque[Observation]] = field(default_factory=dict)
+
+    def observe(self, frame: SourceFrame, seen: Sequence[Target]) -> list[Window]:
+        """The windows of the objects seen, this frame's observation last."""
+        view = self.view
+        for target in seen:
+            window = self.windows.setdefault(target.key, deque(maxlen=view.temporal.frames))
+            window.append(
+                observe_object(
+                    frame.rgb, "rgb8", frame.labels, target.given, view.crop, view.input.mask_channels, frame.stamp_ns
+                )
+            )
+        return [list(self.windows[target.key]) for target in seen]
+
+
+def inputs_of(windows: Sequence[Window], view: View) -> tuple[FloatArray, FloatArray]:
+    """The network's image and masks of these windows."""
+    return window_inputs(windows, view.crop, view.input, view.temporal)
+
+
+def paste(probability: FloatArray, window: Window, view: View, height: int, width: int) -> PlacedMask:
+    """The mask in the image, of the network's map [S, S] for a window's newest frame."""
+    return paste_window(probability, window, view.crop, view.temporal, height, width, view.threshold)
 
 
 def evaluate(
-    sequences: Sequences, predictors: Mapping[str, Predictor], crop: CropSpec, every: int = 1
-) -> dict[str, dict[str, float | int | None]]:
-    """One row (`Accuracy.summary`) per baseline and per predictor, the latter with and without the rule that
-    hidden parts lie only under other objects. `every`: use each n-th frame."""
-    rows = {name: Accuracy() for name in BASELINES}
-    for name in predictors:
-        rows[name], rows[name + RULE] = Accuracy(), Accuracy()
+    sequences: Sequences,
+    predictors: Mapping[str, Predictor],
+    crop: CropSpec,
+    every: int = 1,
+    *,
+    name: str = "",
+    views: Mapping[str, View] | None = None,
+    selection: Selection = EVERYTHING,
+    with_precision: bool = False,
+    cases: int = 12,
+    followed: str = "",
+) -> EvaluationResult:
+    """One row per baseline and per predictor, the latter with and without the rule that hidden parts lie only under
+    other objects.
+
+    every: score each n-th frame of a clip. crop: of predictors without a view of their own in `views`. selection: which
+    object-frames count. with_precision: AP and AR too (ContractError without pycocotools); a predictor's score is the
+    IoU it expects, a baseline's is 1. cases: how many worst and best ones of row `followed` (the last predictor's) to
+    keep.
+    """
+    known = {method: (views or {}).get(method, View(crop)) for method in predictors}
+    methods = [*BASELINES, *(row for method in predictors for row in (method, method + RULE))]
+    main = followed or (list(predictors)[-1] if predictors else BASELINES[-1])
+    collector = Collector(Collecting(methods, main, selection, with_precision, cases))
     for clip, frames in tqdm(sequences, desc="evaluating", unit="clip"):
+        clips = {view: _Clip(view) for view in dict.fromkeys(known.values())}
         for number, frame in enumerate(frames):
-            if number % every == 0:
-                _score(clip, frame, predictors, crop, rows)
-    return {name: accuracy.summary() for name, accuracy in rows.items()}
+            is_scored = number % every == 0
+            seen, unseen = targets_of(clip, frame)
+            windows = {v: c.observe(frame, seen) for v, c in clips.items() if is_scored or v.temporal.frames > 1}
+            if is_scored:
+                answers = baseline_answers(seen, frame.labels)
+                for method, predict in predictors.items():
+                    view = known[method]
+                    answers |= _predictor_answers(method, predict, view, windows[view], seen, frame)
+                collector.add(FrameAnswers(clip, number, frame, seen, unseen, answers))
+    return collector.result(name)
 
 
-def _score(
-    clip: str, frame: SourceFrame, predictors: Mapping[str, Predictor], crop: CropSpec, rows: Mapping[str, Accuracy]
-) -> None:
-    seen = list(_visible_objects(clip, frame, crop))
+def _predictor_answers(
+    name: str, predict: Predictor, view: View, windows: Sequence[Window], seen: Sequence[Target], frame: SourceFrame
+) -> dict[str, list[Answer]]:
+    """The predictor's two rows."""
+    rows: dict[str, list[Answer]] = {name: [], name + RULE: []}
     if not seen:
-        return
-    labels = frame.labels
-    cut = [cut_object(frame.rgb, "rgb8", labels, s.visible, s.box, crop.size) for s in seen]
-    image, masks = network_inputs([c[0] for c in cut], [c[1] for c in cut], INPUT)
-    found: dict[str, list[PlacedMask]] = {n: [baseline(n, s.visible, labels) for s in seen] for n in BASELINES}
-    for name, predict in predictors.items():
-        pasted = [
-            paste_probability(probability, s.box, *labels.shape, 0.5)
-            for probability, s in zip(predict(image, masks), seen, strict=True)
-        ]
-        found[name] = [union(p, s.visible) for p, s in zip(pasted, seen, strict=True)]
-        found[name + RULE] = [keep_under_others(p, s.visible, labels) for p, s in zip(pasted, seen, strict=True)]
-    for name, amodal in found.items():
-        for mask, s in zip(amodal, seen, strict=True):
-            score = score_frame(mask, s.truth, s.visible)
-            if score is not None:
-                rows[name].add(s.key, score)
+        return rows
+    probabilities = predict(*inputs_of(windows, view))
+    for probability, window, target in zip(probabilities, windows, seen, strict=True):
+        pasted = paste(probability, window, view, *frame.labels.shape)
+        score = _expected_iou(probability, view.threshold)
+        rows[name].append(Answer(union(pasted, target.given), score))
+        rows[name + RULE].append(Answer(keep_under_others(pasted, target.given, frame.labels), score))
+    return rows
 
 
-def _visible_objects(clip: str, frame: SourceFrame, crop: CropSpec) -> Iterator[_Seen]:
-    height, width = frame.labels.shape
-    for identity, truth in frame.objects.items():
-        visible = place(frame.labels == identity)
-        if visible.is_empty or truth.amodal is None:
-            continue
-        box = square_crop(visible.box, height, width, crop.scale, crop.min_side_fraction)
-        yield _Seen(f"{clip}/{identity}", visible, truth.amodal, box)
-
-
-def table(results: Mapping[str, Mapping[str, float | int | None]]) -> str:
-    """Markdown: one line per row of `evaluate`, in percent."""
-    columns = (
-        "miou_full",
-        "miou_occ",
-        "miou_full_hidden",
-        "miou_occ_hidden",
-        "miou_full_mostly_hidden",
-        "miou_occ_mostly_hidden",
-    )
-    titles = (
-        "mIoU full",
-        "mIoU occ",
-        "full, hidden > 5 %",
-        "occ, hidden > 5 %",
-        "full, hidden > 70 %",
-        "occ, hidden > 70 %",
-    )
-    lines = ["| method | " + " | ".join(titles) + " |", "|---|" + "---|" * len(titles)]
-    for name, row in results.items():
-        cells = ("-" if row[c] is None else f"{row[c]:.1f}" for c in columns)
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def _expected_iou(probability: FloatArray, threshold: float) -> float:
+    """The `amodal_score` of the runtime: IoU of the thresholded mask if the probabilities are true, 0..1."""
+    inside = probability > threshold
+    either = float(np.count_nonzero(inside)) + float(probability[~inside].sum())
+    return float(probability[inside].sum()) / either if either > 0 else 0.0

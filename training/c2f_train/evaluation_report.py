@@ -1,0 +1,115 @@
+"""An evaluation as a folder: `report.md`, `results.json`, and the pictures `occlusion.png`, `worst.png`, `best.png`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from c2f_train.evaluation_pictures import contact_sheet, occlusion_plot, write_png
+from c2f_train.evaluation_result import EvaluationResult, Row
+
+COLUMNS = {
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ar": "AR",
+    "miou_full": "mIoU_full",
+    "miou_occ": "mIoU_occ",
+    "miou_full_image": "full image",
+    "miou_occ_image": "occ image",
+    "miou_full_occluded": "full hidden",
+    "miou_occ_occluded": "occ hidden",
+    "miou_full_hidden": "full > 5 %",
+    "miou_occ_hidden": "occ > 5 %",
+    "miou_full_mostly_hidden": "full > 70 %",
+    "miou_occ_mostly_hidden": "occ > 70 %",
+}
+LEGEND = """\
+All numbers in percent, masks at image resolution. full: IoU of whole masks. occ: IoU of the parts outside the true
+visible mask.
+
+- AP, AP50, AP75, AR: COCO's, of whole masks; 100 detections per image; objects of which nothing is visible are neither
+  to be found nor wrong to find.
+- mIoU_full, mIoU_occ: published video averaging. Mean over an object's frames, then over objects; in a frame without
+  hidden pixels occ counts as 0.
+- image: published image averaging. Each object-frame weighs the same; occ is divided by the number of those whose whole
+  and visible masks differ in size.
+- hidden, > 5 %, > 70 %: only object-frames with a hidden pixel, or with more than that share hidden.
+"""
+
+
+def table(rows: Mapping[str, Row]) -> str:
+    """The same text for terminal and Markdown: one line per method, one column per measure that any method has."""
+    used = [column for column in COLUMNS if any(row.get(column) is not None for row in rows.values())]
+    cells = [["method", *(COLUMNS[c] for c in used)]]
+    cells += [[name, *(_number(row.get(c)) for c in used)] for name, row in rows.items()]
+    widths = [max(len(line[k]) for line in cells) for k in range(len(used) + 1)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = []
+    for line in (cells[0], rule, *cells[1:]):
+        first = line[0].ljust(widths[0])
+        rest = (cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))
+        lines.append("| " + " | ".join([first, *rest]) + " |")
+    return "\n".join(lines)
+
+
+def occlusion_table(result: EvaluationResult) -> str:
+    """Markdown: per bin of the hidden share its object-frames, and per method the IoU of whole masks / hidden parts."""
+    bins = result.by_occlusion()
+    lines = ["| hidden share | object-frames | " + " | ".join(bins) + " |", "|---|---:|" + "---:|" * len(bins)]
+    for index, entry in enumerate(next(iter(bins.values()), [])):
+        if not entry["object_frames"]:
+            continue
+        found = (f"{_number(b[index]['full'])} / {_number(b[index]['occluded'])}" for b in bins.values())
+        share = f"{round(100 * float(entry['low'] or 0))}-{round(100 * float(entry['high'] or 0))} %"
+        lines.append(f"| {share} | {entry['object_frames']} | " + " | ".join(found) + " |")
+    return "\n".join(lines)
+
+
+def heading(result: EvaluationResult) -> str:
+    """One line: what was evaluated, and how much of it."""
+    summary = next(iter(result.rows().values()), {})
+    selection = next(iter(result.accuracy.values())).selection
+    text = f"{result.name or 'evaluation'}: {summary['objects']} objects, {summary['object_frames']} object-frames"
+    if (selection.least_hidden, selection.most_hidden) != (0.0, 1.0):
+        text += f", only {100 * selection.least_hidden:.0f} to {100 * selection.most_hidden:.0f} % hidden"
+    if selection.objects is not None:
+        text += f", only {len(selection.objects)} listed objects"
+    if summary["objects_not_counted"]:
+        text += f"; without a frame that counts: {summary['objects_not_counted']}"
+    return text
+
+
+def terminal_text(result: EvaluationResult) -> str:
+    """Heading, table and notes."""
+    return "\n".join([heading(result), "", table(result.rows()), *result.notes])
+
+
+def write_report(result: EvaluationResult, folder: Path) -> Path:
+    """Write the report into `folder`, made if missing; returns the path of its `report.md`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(result.to_json()))
+    write_png(folder / "occlusion.png", occlusion_plot(result.by_occlusion()))
+    pictures = {}
+    for name, cases in (("worst", result.worst), ("best", result.best)):
+        file = folder / f"{name}.png"
+        file.unlink(missing_ok=True)
+        if any(case.picture for case in cases):
+            write_png(file, contact_sheet(cases, f"{name} cases of {result.followed}"))
+            pictures[name] = file.name
+    (folder / "report.md").write_text(_markdown(result, pictures))
+    return folder / "report.md"
+
+
+def _markdown(result: EvaluationResult, pictures: Mapping[str, str]) -> str:
+    parts = [f"# {heading(result)}", table(result.rows()), *result.notes, LEGEND.strip()]
+    parts += ["## Accuracy against how much is hidden", "![](occlusion.png)"]
+    parts += ["IoU of whole masks / hidden parts.", occlusion_table(result)]
+    for name, file in pictures.items():
+        parts += [f"## {name.capitalize()} cases of {result.followed}", f"![]({file})"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _number(value: float | int | None) -> str:
+    return "-" if value is None else f"{value:.1f}"

@@ -1,0 +1,237 @@
+"""What an evaluation finds: raw sums per method, AP and AR, and the worst and best cases; and what collects them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2f_ros.baselines import BASELINES, baseline
+from c2f_ros.geometry import PlacedMask, place
+from c2f_ros.metrics import EVERYTHING, Accuracy, FrameScore, Selection, score_frame
+from c2f_ros.records import SourceFrame
+from c2f_train.coco_scores import CocoDetections, CocoTruth, require_pycocotools
+from c2f_train.evaluation_cases import Case, Extremes, case_picture
+
+CASE_HIDDEN = 0.2
+"""Worst and best cases are sought among object-frames hidden by more than this share."""
+
+Sequences = Iterable[tuple[str, Iterable[SourceFrame]]]
+"""Name and frames of each clip."""
+
+Row = dict[str, float | int | None]
+"""`Accuracy.summary`, and with AP `CocoDetections.scores`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A true object that is seen. visible, truth: its true masks; given: the visible mask that methods are shown."""
+
+    key: str
+    category: str
+    visible: PlacedMask
+    truth: PlacedMask
+    given: PlacedMask
+
+
+@dataclass(frozen=True, eq=False)
+class Unseen:
+    """A true object that does not count in this frame: nothing of it is visible, or its whole mask is unknown."""
+
+    key: str
+    category: str
+    truth: PlacedMask | None
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """A predicted whole mask. score: confidence, which orders the answers for AP."""
+
+    mask: PlacedMask
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class FrameAnswers:
+    """All methods' answers to one frame.
+
+    answers: per method one for each target, in order. detections: where AP should be taken over other answers than
+    those (a detector's, before they are matched), per method these, each with its category.
+    """
+
+    clip: str
+    number: int
+    frame: SourceFrame
+    targets: Sequence[Target]
+    unseen: Sequence[Unseen]
+    answers: Mapping[str, Sequence[Answer]]
+    detections: Mapping[str, Sequence[tuple[Answer, str]]] = field(default_factory=dict)
+
+
+@dataclass
+class EvaluationResult:
+    """An evaluation of several methods on one data set.
+
+    accuracy: per method its raw sums. precision: per method AP and AR, or empty. followed: the method whose worst and
+    best cases are kept. notes: sentences for the reader: what was given, matched, left out.
+    """
+
+    name: str
+    accuracy: dict[str, Accuracy]
+    precision: dict[str, dict[str, float | None]]
+    followed: str
+    worst: list[Case]
+    best: list[Case]
+    notes: list[str] = field(default_factory=list)
+
+    def rows(self) -> dict[str, Row]:
+        """Per method `Accuracy.summary` in percent, and `ap`, `ap50`, `ap75`, `ar` where they were asked for."""
+        return {name: {**self.precision.get(name, {}), **a.summary()} for name, a in self.accuracy.items()}
+
+    def by_occlusion(self) -> dict[str, list[dict[str, float | int | None]]]:
+        """Per method `Accuracy.by_occlusion`."""
+        return {name: accuracy.by_occlusion() for name, accuracy in self.accuracy.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the pictures; `rows` and `by_occlusion` are there to be read, `sums` to be added."""
+        return {
+            "name": self.name,
+            "rows": self.rows(),
+            "by_occlusion": self.by_occlusion(),
+            "precision": self.precision,
+            "followed": self.followed,
+            "worst": [case.to_json() for case in self.worst],
+            "best": [case.to_json() for case in self.best],
+            "notes": self.notes,
+            "sums": {name: accuracy.to_json() for name, accuracy in self.accuracy.items()},
+        }
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> EvaluationResult:
+        """What `to_json` wrote, without pictures."""
+        worst, best = ([Case(**{**c, "box": tuple(c["box"])}) for c in content[key]] for key in ("worst", "best"))
+        sums = {name: Accuracy.from_json(part) for name, part in content["sums"].items()}
+        return EvaluationResult(
+            content["name"], sums, content["precision"], content["followed"], worst, best, content["notes"]
+        )
+
+    @staticmethod
+    def load(file: Path) -> EvaluationResult:
+        """The `results.json` of a report."""
+        return EvaluationResult.from_json(json.loads(file.read_text()))
+
+
+@dataclass(frozen=True)
+class Collecting:
+    """What to collect. followed: method of the worst and best cases, `cases` of each; with_precision: AP and AR too."""
+
+    methods: Sequence[str]
+    followed: str
+    selection: Selection = EVERYTHING
+    with_precision: bool = False
+    cases: int = 12
+
+
+class Collector:
+    """Turns frames with answers into an `EvaluationResult`."""
+
+    def __init__(self, about: Collecting) -> None:
+        """Raises ContractError if AP is asked for and pycocotools is missing."""
+        if about.with_precision:
+            require_pycocotools()
+        self._about = about
+        self._accuracy = {name: Accuracy(about.selection) for name in about.methods}
+        self._truth = CocoTruth()
+        self._detections = {name: CocoDetections(self._truth) for name in about.methods}
+        self._worst, self._best = Extremes(about.cases, 1), Extremes(about.cases, -1)
+
+    def add(self, found: FrameAnswers) -> None:
+        """Score one frame."""
+        for name, accuracy in self._accuracy.items():
+            for unseen in found.unseen:
+                accuracy.add(unseen.key, None)
+            for target, answer in zip(found.targets, found.answers[name], strict=True):
+                score = score_frame(answer.mask, target.truth, target.visible)
+                accuracy.add(target.key, score)
+                if name == self._about.followed and score is not None:
+                    self._consider(found, target, answer, score)
+        if self._about.with_precision:
+            self._add_detections(found)
+
+    def result(self, name: str, notes: Sequence[str] = ()) -> EvaluationResult:
+        """What was collected, as the evaluation of data set `name`."""
+        precision = {}
+        if self._about.with_precision:
+            precision = {method: detections.scores() for method, detections in self._detections.items()}
+        return EvaluationResult(
+            name, self._accuracy, precision, self._about.followed, self._worst.sorted(), self._best.sorted(),
+            [*notes, *self._missing_objects()],
+        )  # fmt: skip
+
+    def _missing_objects(self) -> Iterator[str]:
+        chosen = self._about.selection.objects
+        accuracy = self._accuracy[self._about.followed]
+        missing = (chosen or frozenset()) - accuracy.objects.keys() - accuracy.not_counted
+        if missing:
+            yield f"Listed objects that are not in the data: {len(missing)}, for example {min(missing)}."
+
+    def _add_detections(self, found: FrameAnswers) -> None:
+        image = self._truth.add_image(*found.frame.labels.shape)
+        selection = self._about.selection
+        for unseen in found.unseen:
+            if unseen.truth is not None:
+                self._truth.add(image, unseen.truth, unseen.category, is_counted=False)
+        for target in found.targets:
+            hidden = score_frame(target.truth, target.truth, target.visible)
+            is_counted = hidden is not None and selection.holds(target.key, hidden.occlusion)
+            self._truth.add(image, target.truth, target.category, is_counted)
+        for name, detections in self._detections.items():
+            categories = (target.category for target in found.targets)
+            own = zip(found.answers[name], categories, strict=True)
+            for answer, category in found.detections.get(name, own):
+                detections.add(image, answer.mask, answer.score, category)
+
+    def _consider(self, found: FrameAnswers, target: Target, answer: Answer, score: FrameScore) -> None:
+        if score.occlusion <= CASE_HIDDEN or not self._about.selection.holds(target.key, score.occlusion):
+            return
+        for extremes in (self._worst, self._best):
+            if extremes.most and extremes.wants(target.key, score.full_iou):
+                box, picture = case_picture(found.frame.rgb, target.visible, target.truth, answer.mask)
+                extremes.add(
+                    Case(
+                        target.key, found.number, score.full_iou, score.occluded_iou, score.occlusion,
+                        (box.x0, box.y0, box.x1, box.y1), picture,
+                    )
+                )  # fmt: skip
+
+
+def targets_of(clip: str, frame: SourceFrame) -> tuple[list[Target], list[Unseen]]:
+    """The frame's objects that are seen and have a true mask, and the others; keys are `clip/object id`."""
+    seen, unseen = [], []
+    for identity, item in frame.objects.items():
+        key, visible = f"{clip}/{identity}", place(frame.labels == identity)
+        if visible.is_empty or item.amodal is None or item.amodal.is_empty:
+            unseen.append(Unseen(key, item.class_id, item.amodal))
+        else:
+            seen.append(Target(key, item.class_id, visible, item.amodal, visible))
+    return seen, unseen
+
+
+def baseline_answers(seen: Sequence[Target], labels: NDArray[np.integer]) -> dict[str, list[Answer]]:
+    """Each baseline's answers, from the visible masks given; labels [H, W], 0 where none of those is."""
+    return {name: [Answer(baseline(name, t.given, labels), 1.0) for t in seen] for name in BASELINES}
+
+
+def read_object_list(file: Path) -> frozenset[str]:
+    """The objects to count: a text file with one key `clip/object` per line; empty lines are skipped (spec D15)."""
+    return frozenset(line.strip() for line in file.read_text().splitlines() if line.strip())
+
+
+def write_object_list(file: Path, keys: Sequence[str]) -> None:
+    """A file for `read_object_list`."""
+    file.write_text("".join(f"{key}\n" for key in sorted(keys)))
