@@ -15,8 +15,8 @@ from scipy import ndimage
 
 FloatArray = NDArray[np.float32]
 
-CACHED_WEIGHTS = 64
-"""Weight matrices kept; the largest is image side x crop side, a megabyte or two."""
+CACHED_WEIGHTS = 16
+"""Weight matrices kept; the largest is image side x crop side, some two megabytes."""
 
 
 def shrink_or_stretch(image: NDArray[np.uint8], rows: int, columns: int) -> FloatArray:
