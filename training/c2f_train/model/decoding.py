@@ -100,7 +100,7 @@ def _confidence(
 
 
 def _least_confident(confidence: Tensor, is_unknown: Tensor, target: int) -> tuple[Tensor, Tensor]:
-    """Which positions [N, L] lie strictly below the n-th smallest confidence, and n = max(1, min(unknown - 1, target))."""
+    """Positions [N, L] strictly below the n-th smallest confidence, and n = max(1, min(unknown - 1, target))."""
     count = (is_unknown.sum(-1, keepdim=True) - 1).clamp(max=target).clamp(min=1)
     cut = confidence.sort(-1).values.gather(-1, count)
     return confidence < cut, count
