@@ -15,7 +15,8 @@ from toy_bundles import toy_bundle
 
 from c2f_ros.bundle import Bundle
 from c2f_ros.contract import ContractError
-from c2f_ros.geometry import count_common, minus, union
+from c2f_ros.crops import cut_object, network_inputs
+from c2f_ros.geometry import count_common, minus, square_crop, union
 from c2f_ros.parameters import make_parameters
 from c2f_ros.pipeline import Pipeline
 from c2f_ros.records import AmodalFrame, Batch, MaskProbabilities, Status
@@ -132,6 +133,20 @@ def test_frames_of_a_square_window_keep_their_own_crops(tmp_path):
     step(line, labels_with((20, 10, 32, 22)), 1)
     older, newer = line.engine.batches[-1].masks[0, :, 0].sum(axis=(1, 2))
     assert older == pytest.approx(32 * 32, rel=0.05) and newer == pytest.approx(32 * 32, rel=0.05)
+
+
+def test_square_crops_of_the_newest_frame_are_those_that_training_cuts(tmp_path):
+    bundle = toy_bundle(tmp_path / "m", "square", None, [1.0])
+    line, pair = opened(bundle), paired(labels_with((5, 5, 25, 20), (20, 10, 60, 48)), 0)
+    line.infer(line.observe(pair))
+    crop, spec, labels = bundle.manifest.crop, bundle.manifest.input, pair.instances.labels
+    cut = []
+    for instance in pair.instances.instances:
+        box = square_crop(instance.visible.box, HEIGHT, WIDTH, crop.scale, crop.min_side_fraction)
+        cut.append(cut_object(pair.frame.pixels, "rgb8", labels, instance.visible, box, crop.size, spec.mask_channels))
+    image, masks = network_inputs([rgb for rgb, _ in cut], [planes for _, planes in cut], spec)
+    given = line.engine.batches[0]
+    assert np.array_equal(given.image, image) and np.array_equal(given.masks, masks)
 
 
 def test_objects_per_call_are_bounded_as_the_manifest_says_and_nothing_else_changes(tmp_path):
