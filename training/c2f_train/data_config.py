@@ -1,0 +1,122 @@
+"""Configuration of the data: which sets are generated, which are recorded, how samples are cut and augmented."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from c2f_ros.contract import ContractError
+
+SCENES = ("clutter", "driving")
+TRUTH = "truth"
+
+
+@dataclass(frozen=True)
+class SetConfig:
+    """One generated set: `clips` clips of `frames` frames in the folder `name` of the work folder.
+
+    scene: `clutter` (objects on a plane, the camera circles them) or `driving` (a street seen from a moving car).
+    Of `clutter` alone: families `train`, `held_out` or `all`; orbit_degrees: camera motion per frame;
+    elevation_degrees: range of the camera's; sparse_fraction: share of clips with few objects.
+    """
+
+    name: str
+    clips: int
+    frames: int
+    seed: int
+    scene: str = "clutter"
+    families: str = "train"
+    orbit_degrees: float = 15.0
+    elevation_degrees: tuple[float, float] = (3.0, 15.0)
+    sparse_fraction: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(bool(self.name) and "/" not in self.name, "name", self.name, "the name of a folder")
+        _require(self.scene in SCENES, f"{self.name}.scene", self.scene, " or ".join(SCENES))
+        _require(self.clips >= 1, f"{self.name}.clips", self.clips, "at least 1")
+        _require(self.frames >= 1, f"{self.name}.frames", self.frames, "at least 1")
+        if self.scene == "driving":
+            for key in ("families", "orbit_degrees", "elevation_degrees", "sparse_fraction"):
+                found, default = getattr(self, key), type(self).__dataclass_fields__[key].default
+                _require(found == default, f"{self.name}.{key}", found, "to be left out where scene is driving")
+
+
+@dataclass(frozen=True)
+class RecordedConfig:
+    """A data set on disk, in any layout that `c2f_train.sequences` reads.
+
+    split: such as `train`; empty: all of it. kind: a layout's name, or `auto`. visible: where the visible masks come
+    from, `truth` or the path of a results file (COCO format).
+    """
+
+    path: str
+    split: str = ""
+    kind: str = "auto"
+    visible: str = TRUTH
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Sets of clips and how samples are cut from the training sets: the generated ones of `train` and `recorded`.
+
+    min_visible_pixels: with fewer an object counts as unseen. scale_jitter, shift_jitter: random change of the crop's
+    side and centre, as a share of the side. unsegmented_fraction: share of tracks for which a random subset of the
+    other objects (half of the time: all) is missing from the `others` plane. scale_range: least and greatest crop scale
+    of the tokenizer's samples, drawn for each (published: 1.5, 3); empty: it is trained on the network's samples.
+    """
+
+    train: tuple[SetConfig, ...]
+    min_visible_pixels: int
+    scale_jitter: float
+    shift_jitter: float
+    unsegmented_fraction: float
+    validation: tuple[SetConfig, ...] = ()
+    test: tuple[SetConfig, ...] = ()
+    held_out: tuple[SetConfig, ...] = ()
+    recorded: tuple[RecordedConfig, ...] = ()
+    scale_range: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [about.name for about in self.generated]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        _require(not twice, "the sets' names", twice, "a name of its own for each")
+        _require(bool(self.train or self.recorded), "train", [], "a generated or a recorded set")
+        _require(0 <= self.scale_jitter < 2, "scale_jitter", self.scale_jitter, "0 to below 2")
+        _require(self.shift_jitter >= 0, "shift_jitter", self.shift_jitter, "0 or more")
+        _require(0 <= self.unsegmented_fraction <= 1, "unsegmented_fraction", self.unsegmented_fraction, "0 to 1")
+        bounds = self.scale_range
+        holds = not bounds or (len(bounds) == 2 and 1 <= bounds[0] <= bounds[1])
+        _require(holds, "scale_range", list(bounds), "nothing, or two rising numbers from 1")
+
+    @property
+    def generated(self) -> tuple[SetConfig, ...]:
+        """All generated sets."""
+        return self.train + self.validation + self.test + self.held_out
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """What is done to the samples of a batch; the truth changes by the flip alone.
+
+    flip: share of clips that are mirrored. The other shares are of visible masks at the network's input, at most one of
+    them is done to a mask. ragged: grown, shrunk or with a wavy border. Published (spec 12.6): blur: blurred and cut at
+    one half; morphology: one to four rectangles, `dilate` of them grow the mask, the others shrink it, with chance
+    `blur_after` of a blur after each.
+    """
+
+    flip: float
+    ragged: float
+    blur: float = 0.0
+    morphology: float = 0.0
+    dilate: float = 0.5
+    blur_after: float = 0.0
+
+    def __post_init__(self) -> None:
+        for key in ("flip", "ragged", "blur", "morphology", "dilate", "blur_after"):
+            _require(0 <= getattr(self, key) <= 1, f"augment.{key}", getattr(self, key), "0 to 1")
+        together = self.ragged + self.blur + self.morphology
+        _require(together <= 1 + 1e-9, "augment: ragged, blur and morphology together", together, "at most 1")
+
+
+def _require(holds: bool, key: str, found: object, expected: str) -> None:
+    if not holds:
+        raise ContractError(f"{key} is {found!r}, expected {expected}; correct the configuration")
