@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from c2f_train.model.config import INPUT_PLANES, UNetConfig
+from c2f_ros.contract import MASK_CHANNELS
+from c2f_train.model.config import UNetConfig
 from c2f_train.model.layers import Pyramid, Upward, mask_head, residuals
 
 
@@ -15,7 +16,7 @@ class UNet(nn.Module):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         widths = config.widths
-        self.encoder = Pyramid(INPUT_PLANES, widths, config.blocks)
+        self.encoder = Pyramid(3 + len(MASK_CHANNELS), widths, config.blocks)
         self.bottleneck = residuals(widths[-1], config.bottleneck_blocks)
         self.rise = nn.ModuleList(
             Upward(width, finer, config.blocks) for width, finer in zip(widths[:0:-1], widths[-2::-1], strict=True)
