@@ -9,16 +9,17 @@ from pathlib import Path
 
 from c2f_ros.contract import InputError
 from c2f_ros.records import SourceFrame
-from c2f_ros.sources.cocoa import cocoa_jsons, read_cocoa
+from c2f_ros.sources.cocoa import cocoa_files, cocoa_jsons, read_cocoa
+from c2f_ros.sources.datasets import LAYOUTS as DATASET_LAYOUTS
+from c2f_ros.sources.datasets import layout_names, layout_of
+from c2f_ros.sources.fishbowl import is_fishbowl, read_fishbowl
 from c2f_ros.sources.folder import is_folder, read_folder
 from c2f_ros.sources.generated import ClipRequest, generated_clip
 from c2f_ros.sources.kins import kins_json, read_kins
-from c2f_ros.sources.movid import is_movid, movid_video, read_movid
+from c2f_ros.sources.movid import movid_video, read_movid
 
-KINDS = ("folder", "movid", "kins", "cocoa")
-LAYOUTS = (
-    "folder (rgb/ and label/), movid (rgba_full_00000.png ...), kins (JSON with images), cocoa (JSON with regions)"
-)
+KINDS = tuple(DATASET_LAYOUTS)
+LAYOUTS = layout_names()
 
 
 @dataclass(frozen=True)
@@ -33,19 +34,14 @@ def detect_kind(path: Path) -> str:
     """Which of `KINDS` the file or folder `path` is. Raises InputError if it is none of them."""
     if not path.exists():
         raise InputError(f"{path}: the source does not exist; name a folder, a JSON file or generator:SEED")
-    if is_folder(path):
-        return "folder"
-    if is_movid(path):
-        return "movid"
-    if kins_json(path):
-        return "kins"
-    if cocoa_jsons(path):
-        return "cocoa"
+    if kind := layout_of(path):
+        return kind
     raise InputError(f"{path}: no known layout; expected one of {LAYOUTS}")
 
 
 def open_source(source: Path, kind: str, video: str, rate_hz: float) -> OpenSource:
-    """The frames of a file or folder. kind: one of `KINDS` or "auto"; video: which one of a MOViD-A data set.
+    """The frames of a file or folder. kind: one of `KINDS` or "auto"; video: which one of a MOViD-A or FISHBOWL data
+    set.
 
     Raises InputError if the layout is not what `kind` says; so does reading on, at the first broken file.
     """
@@ -66,10 +62,14 @@ def _read(source: Path, kind: str, video: str, rate_hz: float) -> Iterator[Sourc
             raise InputError(f"{source}: there is not exactly one JSON file with images and annotations; name the file")
         return read_kins(path, rate_hz)
     if kind == "cocoa":
-        paths = cocoa_jsons(source)
+        paths = cocoa_files(source) or cocoa_jsons(source)
         if not paths:
             raise InputError(f"{source}: there is no JSON file with regions; name a COCOA annotation or its folder")
         return read_cocoa(paths, rate_hz)
+    if kind == "fishbowl":
+        if not is_fishbowl(source):
+            raise InputError(f"{source}: there is no test_data or train_data in it; name a FISHBOWL data set")
+        return read_fishbowl(source, video, rate_hz)
     raise InputError(f"kind is {kind!r}, expected one of auto, {', '.join(KINDS)}")
 
 
