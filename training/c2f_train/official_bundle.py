@@ -1,0 +1,74 @@
+"""From the published checkpoints to a model bundle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from c2f_ros.contract import CropSpec, InputSpec
+from c2f_train.export import GRAPH, export_bundle, sha256
+from c2f_train.model.config import NetworkConfig
+from c2f_train.official import load_official
+from c2f_train.synthetic_input import synthetic_batch
+
+INPUT = InputSpec("rgb", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), ("visible",))
+"""The published input: RGB in 0..1, not normalized, and the visible mask (spec 1.7, 1.9)."""
+SEED = 0
+
+
+def published_crop(size: int) -> CropSpec:
+    """Twice the visible box, clipped to the image and stretched (spec 1.2 to 1.4, 2.2, 2.3)."""
+    return CropSpec("stretched", size, 2.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import measured. kind: image or video; difference: of probabilities, torch - ONNX Runtime, on `rows`
+    made-up objects, whose tokens were equal."""
+
+    kind: str
+    parameters: int
+    graph_mb: float
+    seconds: float
+    difference: float
+    rows: int
+
+
+def import_official(
+    vq: Path, c2f: Path, configs: Sequence[Path], out: Path, name: str, window: int | None, steps: int
+) -> Imported:
+    """Write the bundle `out` (replaced as a whole) and return what was measured.
+
+    Raises ContractError, one sentence, for files that are not the published model; ValueError if ONNX Runtime differs.
+    """
+    start = time.monotonic()
+    network = load_official(vq, c2f, configs, window, steps)
+    config = network.config
+    rows = 1 if config.frames > 1 else 2
+    golden = synthetic_batch(config, rows, SEED)
+    made = {
+        "from": {file.name: sha256(file) for file in (vq, c2f, *configs)},
+        "golden": f"made-up input, seed {SEED}",
+    }
+    crop = published_crop(config.crop_size)
+    difference = export_bundle(network, crop, INPUT, name, _describe(config), golden, made, out)
+    return Imported(
+        "video" if config.frames > 1 else "image",
+        sum(parameter.numel() for parameter in network.parameters()),
+        (out / GRAPH).stat().st_size / 1e6,
+        time.monotonic() - start,
+        difference,
+        rows,
+    )
+
+
+def _describe(config: NetworkConfig) -> str:
+    kind = f"clips of {config.frames} frames" if config.frames > 1 else "single images"
+    transformer = config.transformer
+    return (
+        f"C2F-Seg, published weights, for {kind}: {config.crop_size}x{config.crop_size} crops, "
+        f"{config.grid}x{config.grid} tokens, {config.tokenizer.codebook_size} codes, "
+        f"transformer {transformer.layers} x {transformer.dim}, K = {config.inference.steps}"
+    )
