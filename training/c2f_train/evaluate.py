@@ -20,7 +20,7 @@ from c2f_ros.crops import observe_object, paste_window, window_inputs
 from c2f_ros.geometry import FloatArray, PlacedMask, union
 from c2f_ros.metrics import EVERYTHING, Selection
 from c2f_ros.records import Observation, SourceFrame
-from c2f_train.batches import MEAN, STD
+from c2f_ros.sources.datasets import Dataset
 from c2f_train.evaluation_report import table
 from c2f_train.evaluation_result import (
     Answer,
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RULE", "EvaluationResult", "Sequences", "View", "evaluate", "table", "targets_of"]
 
-INPUT = InputSpec("rgb", MEAN, STD, MASK_CHANNELS)
 SINGLE = TemporalSpec("image", 1)
 RULE = " + under others"
 """Suffix of the rows whose hidden pixels are kept only under other visible objects."""
@@ -47,12 +46,19 @@ RULE = " + under others"
 Window = Sequence[Observation]
 
 
+def trained_input() -> InputSpec:
+    """The value range that networks are trained with."""
+    from c2f_train.batches import MEAN, STD  # imports torch, which scoring results does without
+
+    return InputSpec("rgb", MEAN, STD, MASK_CHANNELS)
+
+
 @dataclass(frozen=True)
 class View:
     """How a predictor sees objects and where it puts the threshold, as its manifest says."""
 
     crop: CropSpec
-    input: InputSpec = INPUT
+    input: InputSpec = field(default_factory=trained_input)
     temporal: TemporalSpec = SINGLE
     threshold: float = 0.5
 
@@ -102,6 +108,7 @@ def evaluate(
     views: Mapping[str, View] | None = None,
     selection: Selection = EVERYTHING,
     with_precision: bool = False,
+    by_class: bool = False,
     cases: int = 12,
     followed: str = "",
 ) -> EvaluationResult:
@@ -109,14 +116,15 @@ def evaluate(
     other objects.
 
     every: score each n-th frame of a clip. crop: of predictors without a view of their own in `views`. selection: which
-    object-frames count. with_precision: AP and AR too (ContractError without pycocotools); a predictor's score is the
-    IoU it expects, a baseline's is 1. cases: how many worst and best ones of row `followed` (the last predictor's) to
-    keep.
+    object-frames count. with_precision: AP and AR too (ContractError without pycocotools), by_class: averaged over
+    categories; a predictor's score is the IoU it expects, a baseline's is 1. cases: how many worst and best ones of row
+    `followed` (the last predictor's) to keep.
     """
-    known = {method: (views or {}).get(method, View(crop)) for method in predictors}
+    own = views or {}
+    known = {method: own[method] if method in own else View(crop) for method in predictors}
     methods = [*BASELINES, *(row for method in predictors for row in (method, method + RULE))]
     main = followed or (list(predictors)[-1] if predictors else BASELINES[-1])
-    collector = Collector(Collecting(methods, main, selection, with_precision, cases))
+    collector = Collector(Collecting(methods, main, selection, with_precision, cases, by_class))
     for clip, frames in tqdm(sequences, desc="evaluating", unit="clip"):
         clips = {view: _Clip(view) for view in dict.fromkeys(known.values())}
         for number, frame in enumerate(frames):
@@ -129,7 +137,8 @@ def evaluate(
                     view = known[method]
                     answers |= _predictor_answers(method, predict, view, windows[view], seen, frame)
                 collector.add(FrameAnswers(clip, number, frame, seen, unseen, answers))
-    return collector.result(name)
+    refused = sequences.refused if isinstance(sequences, Dataset) else ()
+    return collector.result(name, [f"Left out: {text}" for text in refused])
 
 
 def _predictor_answers(

@@ -15,6 +15,7 @@ from c2f_ros.baselines import BASELINES, baseline
 from c2f_ros.geometry import PlacedMask, place
 from c2f_ros.metrics import EVERYTHING, Accuracy, FrameScore, Selection, score_frame
 from c2f_ros.records import SourceFrame
+from c2f_ros.sources.predicted import FIRST_UNMATCHED_ID, true_visible
 from c2f_train.coco_scores import CocoDetections, CocoTruth, require_pycocotools
 from c2f_train.evaluation_cases import Case, Extremes, case_picture
 
@@ -41,10 +42,12 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Unseen:
-    """A true object that does not count in this frame: nothing of it is visible, or its whole mask is unknown."""
+    """A true object that does not count in this frame: nothing of it is visible, its whole mask is unknown, or no
+    predicted visible mask is of it. visible, truth: its true masks."""
 
     key: str
     category: str
+    visible: PlacedMask
     truth: PlacedMask | None
 
 
@@ -128,13 +131,15 @@ class EvaluationResult:
 
 @dataclass(frozen=True)
 class Collecting:
-    """What to collect. followed: method of the worst and best cases, `cases` of each; with_precision: AP and AR too."""
+    """What to collect. followed: method of the worst and best cases, `cases` of each; with_precision: AP and AR too;
+    by_class: per category, then averaged, instead of all objects alike."""
 
     methods: Sequence[str]
     followed: str
     selection: Selection = EVERYTHING
     with_precision: bool = False
     cases: int = 12
+    by_class: bool = False
 
 
 class Collector:
@@ -148,10 +153,12 @@ class Collector:
         self._accuracy = {name: Accuracy(about.selection) for name in about.methods}
         self._truth = CocoTruth()
         self._detections = {name: CocoDetections(self._truth) for name in about.methods}
+        self._not_found = 0
         self._worst, self._best = Extremes(about.cases, 1), Extremes(about.cases, -1)
 
     def add(self, found: FrameAnswers) -> None:
         """Score one frame."""
+        self._not_found += sum(not u.visible.is_empty and u.truth is not None for u in found.unseen)
         for name, accuracy in self._accuracy.items():
             for unseen in found.unseen:
                 accuracy.add(unseen.key, None)
@@ -170,10 +177,12 @@ class Collector:
             precision = {method: detections.scores() for method, detections in self._detections.items()}
         return EvaluationResult(
             name, self._accuracy, precision, self._about.followed, self._worst.sorted(), self._best.sorted(),
-            [*notes, *self._missing_objects()],
+            [*notes, *self._not_counted()],
         )  # fmt: skip
 
-    def _missing_objects(self) -> Iterator[str]:
+    def _not_counted(self) -> Iterator[str]:
+        if self._not_found:
+            yield f"Object-frames of which no visible mask was predicted; they do not count: {self._not_found}."
         chosen = self._about.selection.objects
         accuracy = self._accuracy[self._about.followed]
         missing = (chosen or frozenset()) - accuracy.objects.keys() - accuracy.not_counted
@@ -182,19 +191,19 @@ class Collector:
 
     def _add_detections(self, found: FrameAnswers) -> None:
         image = self._truth.add_image(*found.frame.labels.shape)
-        selection = self._about.selection
+        selection, by_class = self._about.selection, self._about.by_class
         for unseen in found.unseen:
             if unseen.truth is not None:
-                self._truth.add(image, unseen.truth, unseen.category, is_counted=False)
+                self._truth.add(image, unseen.truth, unseen.category if by_class else "", is_counted=False)
         for target in found.targets:
             hidden = score_frame(target.truth, target.truth, target.visible)
             is_counted = hidden is not None and selection.holds(target.key, hidden.occlusion)
-            self._truth.add(image, target.truth, target.category, is_counted)
+            self._truth.add(image, target.truth, target.category if by_class else "", is_counted)
         for name, detections in self._detections.items():
             categories = (target.category for target in found.targets)
             own = zip(found.answers[name], categories, strict=True)
             for answer, category in found.detections.get(name, own):
-                detections.add(image, answer.mask, answer.score, category)
+                detections.add(image, answer.mask, answer.score, category if by_class else "")
 
     def _consider(self, found: FrameAnswers, target: Target, answer: Answer, score: FrameScore) -> None:
         if score.occlusion <= CASE_HIDDEN or not self._about.selection.holds(target.key, score.occlusion):
@@ -211,14 +220,20 @@ class Collector:
 
 
 def targets_of(clip: str, frame: SourceFrame) -> tuple[list[Target], list[Unseen]]:
-    """The frame's objects that are seen and have a true mask, and the others; keys are `clip/object id`."""
+    """The frame's objects that count and the others; keys are `clip/object id`.
+
+    An object counts that is seen and has a true mask; where the labels are predicted, only one that they hold. What was
+    predicted beside the true objects is neither.
+    """
     seen, unseen = [], []
     for identity, item in frame.objects.items():
-        key, visible = f"{clip}/{identity}", place(frame.labels == identity)
-        if visible.is_empty or item.amodal is None or item.amodal.is_empty:
-            unseen.append(Unseen(key, item.class_id, item.amodal))
+        if identity >= FIRST_UNMATCHED_ID:
+            continue
+        key, visible, given = f"{clip}/{identity}", true_visible(frame, identity), place(frame.labels == identity)
+        if visible.is_empty or given.is_empty or item.amodal is None or item.amodal.is_empty:
+            unseen.append(Unseen(key, item.class_id, visible, item.amodal))
         else:
-            seen.append(Target(key, item.class_id, visible, item.amodal, visible))
+            seen.append(Target(key, item.class_id, visible, item.amodal, given))
     return seen, unseen
 
 

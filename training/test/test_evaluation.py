@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from frames_of_rectangles import HEIGHT, WIDTH, frame_of, rectangle, two_frames
 
-pytest.importorskip("torch", reason="torch is not installed; `make test` installs it")
 pytest.importorskip("pycocotools", reason="pycocotools is not installed; `make test` installs it")
 
 import cv2
@@ -24,6 +23,8 @@ from c2f_train.evaluation_report import table, terminal_text, write_report
 from c2f_train.evaluation_result import EvaluationResult, read_object_list, write_object_list
 
 CROP = CropSpec("square", 32, 2.0, 0.3)
+INPUT = InputSpec("rgb", (0.0,) * 3, (1.0,) * 3, MASK_CHANNELS)
+VIEWS = {"all": View(CROP, INPUT)}
 
 
 def all_of_the_crop(image, masks):
@@ -130,7 +131,7 @@ def test_without_pycocotools_one_sentence_says_so(monkeypatch):
 
 
 def test_rows_and_objects_of_an_evaluation():
-    result = evaluate([("clip", two_frames())], {"all": all_of_the_crop}, CROP, with_precision=True)
+    result = evaluate([("clip", two_frames())], {"all": all_of_the_crop}, CROP, views=VIEWS, with_precision=True)
     rows = result.rows()
     assert list(rows) == ["visible", "hull", "clipped_hull", "all", "all" + RULE]
     assert {row["objects"] for row in rows.values()} == {2}
@@ -162,7 +163,7 @@ def test_a_predictor_of_windows_sees_earlier_frames_of_the_same_object_only():
         assert (image[:, -1] != image[:, 0]).any() == (len(shapes) % 2 == 0)
         return np.ones((len(image), 32, 32), np.float32)
 
-    view = View(CROP, InputSpec("rgb", (0.0,) * 3, (1.0,) * 3, MASK_CHANNELS), TemporalSpec("window", 2))
+    view = View(CROP, INPUT, TemporalSpec("window", 2))
     evaluate([("a", two_frames()), ("b", two_frames())], {"video": predict}, CROP, views={"video": view})
     assert shapes == [(2, 2, 3, 32, 32)] * 4
 
@@ -183,7 +184,9 @@ def test_extremes_keep_one_case_per_object_whatever_the_order():
 
 def test_a_report_holds_tables_pictures_and_sums(tmp_path):
     frames = two_frames()
-    result = evaluate([("clip", frames)], {"all": all_of_the_crop}, CROP, name="rectangles", with_precision=True)
+    result = evaluate(
+        [("clip", frames)], {"all": all_of_the_crop}, CROP, name="rectangles", views=VIEWS, with_precision=True
+    )
     assert [(c.key, c.frame, c.occlusion) for c in result.worst] == [("clip/2", 0, 0.5)]
     file = write_report(result, tmp_path / "report")
     text = file.read_text()
