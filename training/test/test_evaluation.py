@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ import cv2
 from c2f_ros.contract import MASK_CHANNELS, ContractError, CropSpec, InputSpec, TemporalSpec
 from c2f_ros.geometry import EMPTY_MASK, place
 from c2f_ros.metrics import Selection
+from c2f_ros.sources.datasets import Dataset, Refusals
+from c2f_ros.sources.parts import Part
+from c2f_ros.sources.predicted import Results
 from c2f_train.coco_scores import CocoDetections, CocoTruth, encode
 from c2f_train.evaluate import RULE, View, evaluate
 from c2f_train.evaluation_cases import Case, Extremes
@@ -212,3 +216,34 @@ def test_without_hidden_objects_there_are_no_cases_and_no_stale_pictures(tmp_pat
 def test_object_lists_survive_a_file(tmp_path):
     write_object_list(tmp_path / "objects.txt", ["b/2", "a/1"])
     assert read_object_list(tmp_path / "objects.txt") == {"a/1", "b/2"}
+
+
+def test_predicted_visible_masks_are_what_a_predictor_sees_and_what_counts():
+    frames, seen = two_frames()[:1], []
+    own, strange = (
+        {"image_id": "a", "score": 1.0, "segmentation": {"size": [HEIGHT, WIDTH], "counts": runs(mask)}}
+        for mask in (rectangle(10, 10, 19, 30), rectangle(45, 2, 55, 9))
+    )
+    results = Results(Path("r.json"), {"a": [(0, own), (1, strange)]})
+    data = Dataset("test", [Part("clip", lambda: iter(frames), lambda: ["a"])], Refusals(pytest.fail), results)
+
+    def predict(image, masks):
+        seen.append(masks[:, 0].sum())
+        return np.zeros((len(image), 32, 32), np.float32)
+
+    result = evaluate(data, {"all": predict}, CROP, views=VIEWS)
+    assert len(seen) == 1
+    row = result.rows()["all"]
+    assert row["object_frames"] == 1
+    assert row["miou_full"] == result.rows()["visible"]["miou_full"] == pytest.approx(100 * 9 / 20, abs=0.01)
+    assert result.notes == [
+        "Predicted visible masks of no true object; they are not completed and not in AP: 1.",
+        "Object-frames of which no visible mask was predicted; they do not count: 1.",
+    ]
+
+
+def runs(mask):
+    """Uncompressed run lengths, down the columns, zeros first."""
+    flat = np.concatenate([[0], mask.T.ravel().astype(int), [2]])
+    lengths = np.diff(np.flatnonzero(np.diff(flat)), prepend=0)
+    return lengths.tolist()
