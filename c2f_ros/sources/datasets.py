@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from c2f_ros.contract import InputError
@@ -181,11 +182,11 @@ def _find(path: Path, split: str, kind: str, refuse: Refuse, depth: int) -> tupl
 def _inside(part: Part, folder: str) -> Part:
     """`part` as a part of the set that holds `folder`: its name and its image ids begin with the folder's name."""
     name = part.name if part.name == folder else f"{folder}/{part.name}"
+    return replace(part, name=name, image_ids=partial(_ids_inside, part, folder))
 
-    def image_ids() -> list[str]:
-        return [i if i.startswith(f"{folder}/") else f"{folder}/{i}" for i in part.image_ids()]
 
-    return replace(part, name=name, image_ids=image_ids)
+def _ids_inside(part: Part, folder: str) -> list[str]:
+    return [i if i.startswith(f"{folder}/") else f"{folder}/{i}" for i in part.image_ids()]
 
 
 def _unknown(path: Path, kind: str) -> str:

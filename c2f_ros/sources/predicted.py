@@ -83,14 +83,18 @@ def predicted_frames(
         objects: dict[int, SourceObject] = {
             k: MatchedObject(item.class_id, item.amodal, visible[k], None) for k, item in frame.objects.items()
         }
-        labels = np.zeros_like(frame.labels)
-        for prediction, matched in reversed(list(zip(predictions, matches, strict=True))):
+        identities: list[int] = []
+        for prediction, matched in zip(predictions, matches, strict=True):
             if matched is None:
-                identity, next_id = next_id, next_id + 1
-                objects[identity] = SourceObject(prediction.class_id, None)
+                identities.append(next_id)
+                objects[next_id] = SourceObject(prediction.class_id, None)
+                next_id += 1
             else:
-                identity, item = matched, frame.objects[matched]
-                objects[identity] = MatchedObject(item.class_id, item.amodal, visible[identity], prediction.score)
+                identities.append(matched)
+                item = frame.objects[matched]
+                objects[matched] = MatchedObject(item.class_id, item.amodal, visible[matched], prediction.score)
+        labels = np.zeros_like(frame.labels)
+        for identity, prediction in reversed(list(zip(identities, predictions, strict=True))):
             labels[prediction.mask.box.slices][prediction.mask.mask] = identity
         yield SourceFrame(frame.stamp_ns, frame.rgb, labels, objects)
 
