@@ -21,6 +21,7 @@ from c2f_ros.geometry import FloatArray, PlacedMask, union
 from c2f_ros.metrics import EVERYTHING, Selection
 from c2f_ros.records import Observation, SourceFrame
 from c2f_ros.sources.datasets import Dataset
+from c2f_ros.sources.predicted import FIRST_UNMATCHED_ID
 from c2f_train.evaluation_report import table
 from c2f_train.evaluation_result import (
     Answer,
@@ -125,6 +126,7 @@ def evaluate(
     methods = [*BASELINES, *(row for method in predictors for row in (method, method + RULE))]
     main = followed or (list(predictors)[-1] if predictors else BASELINES[-1])
     collector = Collector(Collecting(methods, main, selection, with_precision, cases, by_class))
+    strange = 0
     for clip, frames in tqdm(sequences, desc="evaluating", unit="clip"):
         clips = {view: _Clip(view) for view in dict.fromkeys(known.values())}
         for number, frame in enumerate(frames):
@@ -132,13 +134,17 @@ def evaluate(
             seen, unseen = targets_of(clip, frame)
             windows = {v: c.observe(frame, seen) for v, c in clips.items() if is_scored or v.temporal.frames > 1}
             if is_scored:
+                strange += sum(identity >= FIRST_UNMATCHED_ID for identity in frame.objects)
                 answers = baseline_answers(seen, frame.labels)
                 for method, predict in predictors.items():
                     view = known[method]
                     answers |= _predictor_answers(method, predict, view, windows[view], seen, frame)
                 collector.add(FrameAnswers(clip, number, frame, seen, unseen, answers))
     refused = sequences.refused if isinstance(sequences, Dataset) else ()
-    return collector.result(name, [f"Left out: {text}" for text in refused])
+    notes = [f"Left out: {text}" for text in refused]
+    if strange:
+        notes.append(f"Predicted visible masks of no true object; they are not completed and not in AP: {strange}.")
+    return collector.result(name, notes)
 
 
 def _predictor_answers(

@@ -30,7 +30,7 @@ All numbers in percent, masks at image resolution. full: IoU of whole masks. occ
 visible mask.
 
 - AP, AP50, AP75, AR: COCO's, of whole masks, all categories as one unless asked otherwise; 100 detections per image;
-  objects of which nothing is visible are neither to be found nor wrong to find.
+  objects of which nothing is visible are neither to be found nor wrong to find. Baselines know no confidence.
 - mIoU_full, mIoU_occ: published video averaging. Mean over an object's frames, then over objects; in a frame without
   hidden pixels occ counts as 0.
 - image: published image averaging. Each object-frame weighs the same; occ is divided by the number of those whose whole

@@ -99,6 +99,17 @@ def test_average_precision_equals_that_of_pycocotools_own_path(seed):
     assert 5 < detections.scores()["ap"] < 95
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_run_lengths_of_a_placed_mask_are_those_of_the_whole_image(seed):
+    from pycocotools import mask as coco
+
+    rng = np.random.default_rng(seed)
+    y0, x0 = rng.integers(0, 20), rng.integers(0, 30)
+    mask = rectangle(x0, y0, WIDTH, HEIGHT) & (rng.random((HEIGHT, WIDTH)) < 0.6)
+    for shown in (mask, mask[::-1].copy(), np.ones_like(mask), np.zeros_like(mask)):
+        assert encode(place(shown), HEIGHT, WIDTH) == coco.encode(np.asfortranarray(shown.view(np.uint8)))
+
+
 def test_objects_that_do_not_count_are_neither_missed_nor_wrong():
     truth = CocoTruth()
     finds_both, finds_one, finds_wrong = (CocoDetections(truth) for _ in range(3))
