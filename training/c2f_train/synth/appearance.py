@@ -189,14 +189,19 @@ def random_surroundings(rng: Generator) -> Surroundings:
     """A ground and a sky that go together."""
     kind = str(rng.choice(GROUNDS))
     ground, tile_size = _ground_tile(kind, rng)
-    levels = [ground]
+    return Surroundings(sharpness_levels(ground), tile_size, panorama(rng, ground.mean((0, 1))))
+
+
+def sharpness_levels(tile: Float32Array) -> Float32Array:
+    """A repeating tile [side, side, 3] at GROUND_LEVELS levels, each half as sharp: [GROUND_LEVELS, side, side, 3]."""
+    levels = [tile]
     for level in range(1, GROUND_LEVELS):
         side = GROUND_SIDE >> level
-        small = cv2.resize(ground, (side, side), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(tile, (side, side), interpolation=cv2.INTER_AREA)
         wide = cv2.resize(np.pad(small, ((1, 1), (1, 1), (0, 0)), mode="wrap"), None, fx=1 << level, fy=1 << level)
         edge = 1 << level
         levels.append(np.ascontiguousarray(wide[edge : edge + GROUND_SIDE, edge : edge + GROUND_SIDE]))
-    return Surroundings(np.stack(levels).astype(np.float32), tile_size, _panorama(rng, ground.mean((0, 1))))
+    return np.stack(levels).astype(np.float32)
 
 
 def _ground_tile(kind: str, rng: Generator) -> tuple[Float32Array, float]:
@@ -241,7 +246,7 @@ def _ground_tile(kind: str, rng: Generator) -> tuple[Float32Array, float]:
     return tile.astype(np.float32), float(size)
 
 
-def _panorama(rng: Generator, ground_colour: Float32Array) -> Float32Array:
+def panorama(rng: Generator, ground_colour: Float32Array) -> Float32Array:
     """A sky [rows, columns, 3] with clouds and perhaps hills, or a plain studio backdrop."""
     height = np.linspace(PANORAMA_HIGH, PANORAMA_LOW, PANORAMA_ROWS)[:, None]
     up = np.clip(height / PANORAMA_HIGH, 0, 1)[..., None] ** 0.6

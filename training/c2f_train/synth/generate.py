@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from c2f_train.synth import movid_a
+from c2f_train.synth import kins, movid_a
 from c2f_train.synth.clip import Clip
+from c2f_train.synth.driving import DriveConfig, generate_drive
 from c2f_train.synth.raster import Camera, raster_objects, resolve
 from c2f_train.synth.scene import Scene, SceneConfig, random_cameras, random_scene
-from c2f_train.synth.shade import shade
+from c2f_train.synth.shade import develop, shade
 from c2f_train.synth.shapes import FAMILY_SETS
 
 
@@ -51,16 +53,7 @@ def _render_frame(scene: Scene, camera: Camera, supersample: int) -> tuple[NDArr
         whole = np.array([0, len(surface.triangles)], np.int32)
         face = raster_objects(camera, surface.vertices, surface.triangles, whole).face[0]
     image = shade(camera, face, surface, scene.materials, scene.light, scene.surroundings, scene.shadows)
-    return _develop(image, supersample), masks.labels, masks.amodal, masks.hides
-
-
-def _develop(image: NDArray[np.float32], supersample: int) -> NDArray[np.uint8]:
-    """Linear light [H, W, 3] as 8-bit screen values, averaged over supersample x supersample blocks."""
-    screen = np.sqrt(np.clip(image, 0.0, 1.0)) * 255.0
-    if supersample > 1:
-        size = image.shape[1] // supersample, image.shape[0] // supersample
-        screen = cv2.resize(screen, size, interpolation=cv2.INTER_AREA)
-    return np.round(screen).astype(np.uint8)
+    return develop(image, supersample), masks.labels, masks.amodal, masks.hides
 
 
 def clip_seed(seed: int, index: int) -> int:
@@ -73,33 +66,70 @@ def clip_path(out_dir: Path, index: int) -> Path:
     return out_dir / f"clip_{index:05d}.npz"
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How a set is stored: where its clip of an index lies, and what writes a clip there, complete or not at all."""
+
+    place: Callable[[Path, int], Path]
+    write: Callable[[Clip, Path], None]
+
+
+def _video_path(out_dir: Path, index: int) -> Path:
+    return out_dir / str(index)
+
+
+def _sequence_path(out_dir: Path, index: int) -> Path:
+    return out_dir / f"{index:04d}"
+
+
+NPZ = Layout(clip_path, Clip.save)
+MOVID_A = Layout(_video_path, movid_a.write_video)
+KINS = Layout(_sequence_path, kins.write_sequence)
+
+
 def generate_set(config: SceneConfig, clips: int, frames: int, seed: int, out_dir: str | Path, workers: int = 1) -> int:
     """Write clip_00000.npz ... into a folder, leaving those that exist as they are; returns how many were made."""
-    out_dir = Path(out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    missing = [index for index in range(clips) if not clip_path(out_dir, index).exists()]
-    _run(partial(_write_clip, config, frames, seed, out_dir), missing, workers)
-    return len(missing)
+    return fill(NPZ, partial(generate_clip, config, frames), clips, seed, out_dir, workers)
 
 
-def _write_clip(config: SceneConfig, frames: int, seed: int, out_dir: Path, index: int) -> None:
-    generate_clip(config, frames, clip_seed(seed, index)).save(clip_path(out_dir, index))
+def generate_drive_set(
+    config: DriveConfig, clips: int, frames: int, seed: int, out_dir: str | Path, workers: int = 1
+) -> int:
+    """As generate_set, of driving sequences."""
+    return fill(NPZ, partial(generate_drive, config, frames), clips, seed, out_dir, workers)
 
 
 def generate_movid_a(
     config: SceneConfig, clips: int, frames: int, seed: int, out_dir: str | Path, split: str, workers: int = 1
 ) -> int:
     """As generate_set, in the MOViD-A layout: <out_dir>/<split>/0, 1, ... and the two lists."""
+    return _fill_movid_a(partial(generate_clip, config, frames), clips, seed, out_dir, split, workers)
+
+
+def _fill_movid_a(
+    draw: Callable[[int], Clip], clips: int, seed: int, out_dir: str | Path, split: str, workers: int
+) -> int:
+    made = fill(MOVID_A, draw, clips, seed, Path(out_dir) / split, workers)
+    movid_a.write_lists(Path(out_dir), split, [str(index) for index in range(clips)])
+    return made
+
+
+def fill(
+    layout: Layout, draw: Callable[[int], Clip], clips: int, seed: int, out_dir: str | Path, workers: int = 1
+) -> int:
+    """Write the clips of a set that are not there yet into a folder; returns how many were made.
+
+    draw: gives the clip of a seed; it is sent to other processes if workers is above 1.
+    """
     out_dir = Path(out_dir)
-    (out_dir / split).mkdir(parents=True, exist_ok=True)
-    missing = [index for index in range(clips) if not (out_dir / split / str(index)).exists()]
-    _run(partial(_write_video, config, frames, seed, out_dir / split), missing, workers)
-    movid_a.write_lists(out_dir, split, [str(index) for index in range(clips)])
+    out_dir.mkdir(parents=True, exist_ok=True)
+    missing = [index for index in range(clips) if not layout.place(out_dir, index).exists()]
+    _run(partial(_write_clip, layout, draw, seed, out_dir), missing, workers)
     return len(missing)
 
 
-def _write_video(config: SceneConfig, frames: int, seed: int, folder: Path, index: int) -> None:
-    movid_a.write_video(generate_clip(config, frames, clip_seed(seed, index)), folder / str(index))
+def _write_clip(layout: Layout, draw: Callable[[int], Clip], seed: int, out_dir: Path, index: int) -> None:
+    layout.write(draw(clip_seed(seed, index)), layout.place(out_dir, index))
 
 
 def _run(work: partial, indices: Sequence[int], workers: int) -> None:
@@ -116,47 +146,73 @@ def _run(work: partial, indices: Sequence[int], workers: int) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    default = SceneConfig()
+    scene, drive = SceneConfig(), DriveConfig()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--clips", type=int, required=True)
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--families", choices=FAMILY_SETS, default=default.families)
-    parser.add_argument("--objects", type=int, nargs=2, default=[default.objects_min, default.objects_max])
-    parser.add_argument("--sparse-fraction", type=float, default=default.sparse_fraction)
-    parser.add_argument("--orbit-degrees", type=float, default=default.orbit_degrees_per_frame, help="per frame")
-    elevation = [default.elevation_min_degrees, default.elevation_max_degrees]
-    parser.add_argument("--elevation", type=float, nargs=2, default=elevation, help="of the camera, degrees")
-    parser.add_argument("--size", type=int, nargs=2, default=[default.height, default.width], help="height width")
-    parser.add_argument("--layout", choices=("npz", "movid_a"), default="npz")
+    parser.add_argument("--scene", choices=("clutter", "driving"), default="clutter")
+    parser.add_argument("--layout", choices=("npz", "movid_a", "kins"), default="npz")
     parser.add_argument("--split", choices=("train", "test"), default="train", help="folder of the movid_a layout")
-    parser.add_argument("--supersample", type=int, choices=(1, 2), default=default.supersample)
+    sizes = f"height width; {scene.height} {scene.width}, driving {drive.height} {drive.width} unless given"
+    absent = {"default": argparse.SUPPRESS}
+    parser.add_argument("--size", type=int, nargs=2, help=sizes, **absent)
+    samples = f"colour samples per pixel side; {scene.supersample}, driving {drive.supersample} unless given"
+    parser.add_argument("--supersample", type=int, choices=(1, 2), help=samples, **absent)
+    clutter = parser.add_argument_group("clutter", "a cluster of objects on the ground")
+    clutter.add_argument("--families", choices=FAMILY_SETS, help=f"{scene.families} unless given", **absent)
+    counts = f"{scene.objects_min} {scene.objects_max} unless given"
+    clutter.add_argument("--objects", type=int, nargs=2, help=counts, **absent)
+    clutter.add_argument("--sparse-fraction", type=float, help=f"{scene.sparse_fraction} unless given", **absent)
+    turn = f"per frame; {scene.orbit_degrees_per_frame} unless given"
+    clutter.add_argument("--orbit-degrees", type=float, help=turn, **absent)
+    heights = f"of the camera; {scene.elevation_min_degrees} {scene.elevation_max_degrees} degrees unless given"
+    clutter.add_argument("--elevation", type=float, nargs=2, help=heights, **absent)
+    driving = parser.add_argument_group("driving", "a street seen from a moving car")
+    driving.add_argument("--rate-hz", type=float, help=f"frames per second; {drive.rate_hz} unless given", **absent)
+    speeds = f"of the camera, m/s; {drive.speed_min} {drive.speed_max} unless given"
+    driving.add_argument("--speed", type=float, nargs=2, help=speeds, **absent)
     return parser
+
+
+COMMON_FIELDS = {"size": ("height", "width"), "supersample": ("supersample",)}
+CLUTTER_FIELDS = {
+    "families": ("families",),
+    "objects": ("objects_min", "objects_max"),
+    "sparse_fraction": ("sparse_fraction",),
+    "orbit_degrees": ("orbit_degrees_per_frame",),
+    "elevation": ("elevation_min_degrees", "elevation_max_degrees"),
+}
+DRIVING_FIELDS = {"rate_hz": ("rate_hz",), "speed": ("speed_min", "speed_max")}
+"""Fields of the configs that each option sets."""
+
+
+def _config(parser: argparse.ArgumentParser, options: argparse.Namespace) -> SceneConfig | DriveConfig:
+    """The config that the options ask for; ends the program if one of them is for the other scene."""
+    driving, given = options.scene == "driving", vars(options)
+    fields = {**COMMON_FIELDS, **(DRIVING_FIELDS if driving else CLUTTER_FIELDS)}
+    for name in (CLUTTER_FIELDS if driving else DRIVING_FIELDS).keys() & given.keys():
+        parser.error(f"--{name.replace('_', '-')} is not for --scene {options.scene}; leave it out")
+    chosen = {}
+    for name in fields.keys() & given.keys():
+        values = given[name] if isinstance(given[name], list) else [given[name]]
+        chosen |= dict(zip(fields[name], values, strict=True))
+    return DriveConfig(**chosen) if driving else SceneConfig(**chosen)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: generate a set."""
-    options = _parser().parse_args(arguments)
-    config = SceneConfig(
-        height=options.size[0],
-        width=options.size[1],
-        families=options.families,
-        objects_min=options.objects[0],
-        objects_max=options.objects[1],
-        sparse_fraction=options.sparse_fraction,
-        elevation_min_degrees=options.elevation[0],
-        elevation_max_degrees=options.elevation[1],
-        orbit_degrees_per_frame=options.orbit_degrees,
-        supersample=options.supersample,
-    )
-    if options.layout == "npz":
-        generate_set(config, options.clips, options.frames, options.seed, options.out, options.workers)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    config = _config(parser, options)
+    draw = partial(generate_drive if isinstance(config, DriveConfig) else generate_clip, config, options.frames)
+    if options.layout == "movid_a":
+        _fill_movid_a(draw, options.clips, options.seed, options.out, options.split, options.workers)
     else:
-        generate_movid_a(
-            config, options.clips, options.frames, options.seed, options.out, options.split, options.workers
-        )
+        layout = NPZ if options.layout == "npz" else KINS
+        fill(layout, draw, options.clips, options.seed, options.out, options.workers)
 
 
 if __name__ == "__main__":

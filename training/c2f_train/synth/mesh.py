@@ -244,11 +244,14 @@ def _cross(a: FloatArray, b: FloatArray) -> FloatArray:
 def corner_normals(vertices: FloatArray, triangles: NDArray[np.int32], crease_cosine: float) -> NDArray[np.float32]:
     """Unit normals [F, 3, 3] of each triangle corner: neighbours within the crease angle are averaged."""
     count = len(triangles)
-    normals = np.zeros((count, 3), np.float64)
+    normals, lengths = np.empty((count, 3), np.float64), np.empty(count, np.float64)
     for face in range(count):
-        a, b, c = triangles[face]
-        normals[face] = np.cross(vertices[b] - vertices[a], vertices[c] - vertices[a])
-    lengths = np.sqrt((normals**2).sum(1)) + 1e-20
+        a, b, c = vertices[triangles[face, 0]], vertices[triangles[face, 1]], vertices[triangles[face, 2]]
+        ux, uy, uz = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+        vx, vy, vz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
+        normals[face, 0], normals[face, 1], normals[face, 2] = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        x, y, z = normals[face, 0], normals[face, 1], normals[face, 2]
+        lengths[face] = np.sqrt(x * x + y * y + z * z) + 1e-20
     start = np.zeros(len(vertices) + 1, np.int32)
     for face in range(count):
         for corner in range(3):
@@ -265,11 +268,13 @@ def corner_normals(vertices: FloatArray, triangles: NDArray[np.int32], crease_co
     for face in range(count):
         for corner in range(3):
             vertex = triangles[face, corner]
-            total = normals[face] * 0.0
+            x, y, z = 0.0, 0.0, 0.0
             for slot in range(start[vertex], start[vertex + 1]):
                 other = users[slot]
-                along = (normals[face] * normals[other]).sum()
+                along = normals[face, 0] * normals[other, 0] + normals[face, 1] * normals[other, 1]
+                along += normals[face, 2] * normals[other, 2]
                 if other == face or along >= crease_cosine * lengths[face] * lengths[other]:
-                    total += normals[other]
-            result[face, corner] = total / (np.sqrt((total**2).sum()) + 1e-20)
+                    x, y, z = x + normals[other, 0], y + normals[other, 1], z + normals[other, 2]
+            size = np.sqrt(x * x + y * y + z * z) + 1e-20
+            result[face, corner, 0], result[face, corner, 1], result[face, corner, 2] = x / size, y / size, z / size
     return result

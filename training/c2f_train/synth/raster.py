@@ -25,7 +25,8 @@ class Camera:
     rotation: float64 [3, 3], rows are the camera's right, down and forward axes in the world.
     position: float64 [3], in the world.
     focal:    focal length in pixels, both axes.
-    height, width: of the image; the principal point is its centre.
+    height, width: of the image.
+    centre:   principal point (column, row) in pixels from the image's corner; None is the middle of the image.
     """
 
     rotation: NDArray[np.float64]
@@ -33,10 +34,18 @@ class Camera:
     focal: float
     height: int
     width: int
+    centre: tuple[float, float] | None = None
+
+    @property
+    def principal(self) -> tuple[float, float]:
+        """The principal point (column, row)."""
+        return self.centre or (self.width * 0.5, self.height * 0.5)
 
     def enlarged(self, factor: int) -> Camera:
         """The same view with factor times as many rows and columns."""
-        return Camera(self.rotation, self.position, self.focal * factor, self.height * factor, self.width * factor)
+        centre = self.centre and (self.centre[0] * factor, self.centre[1] * factor)
+        size = self.height * factor, self.width * factor
+        return Camera(self.rotation, self.position, self.focal * factor, *size, centre)
 
     def see(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """World points [V, 3] in the camera frame, float64 [V, 3]."""
@@ -74,14 +83,14 @@ def raster_objects(
     """
     shape = len(starts) - 1, camera.height, camera.width
     depth, face = np.full(shape, np.inf, np.float32), np.full(shape, -1, np.int32)
-    _raster_objects(camera.see(vertices), triangles, starts, camera.focal, depth, face)
+    _raster_objects(camera.see(vertices), triangles, starts, camera.focal, camera.principal, depth, face)
     return Layers(depth, face)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _raster_objects(points, triangles, starts, focal, depth, face):
+def _raster_objects(points, triangles, starts, focal, principal, depth, face):
     height, width = depth.shape[1:]
-    pixels = _project(points, focal, height, width)
+    pixels = _project(points, focal, principal)
     for index in range(len(starts) - 1):
         layer_depth, layer_face = depth[index], face[index]
         for triangle in range(starts[index], starts[index + 1]):
@@ -90,22 +99,22 @@ def _raster_objects(points, triangles, starts, focal, depth, face):
                 first_column, last_column = _between(pixels[a, 0], pixels[b, 0], pixels[c, 0], width)
                 first_row, last_row = _between(pixels[a, 1], pixels[b, 1], pixels[c, 1], height)
             else:
-                first_column, last_column = _clipped(points[a], points[b], points[c], focal, 0, width)
-                first_row, last_row = _clipped(points[a], points[b], points[c], focal, 1, height)
+                first_column, last_column = _clipped(points[a], points[b], points[c], focal, principal, 0, width)
+                first_row, last_row = _clipped(points[a], points[b], points[c], focal, principal, 1, height)
             if first_row <= last_row and first_column <= last_column:
                 bounds = (first_row, last_row, first_column, last_column)
-                _raster_triangle(points, a, b, c, triangle, focal, bounds, layer_depth, layer_face)
+                _raster_triangle(points, a, b, c, triangle, focal, principal, bounds, layer_depth, layer_face)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _project(points, focal, height, width):
+def _project(points, focal, principal):
     """Pixel coordinates (column, row) [V, 2] of camera points; 0 where they are not in front of NEAR."""
     pixels = np.zeros((len(points), 2))
     for k in range(len(points)):
         if points[k, 2] >= NEAR:
             scale = focal / points[k, 2]
-            pixels[k, 0] = points[k, 0] * scale + width * 0.5
-            pixels[k, 1] = points[k, 1] * scale + height * 0.5
+            pixels[k, 0] = points[k, 0] * scale + principal[0]
+            pixels[k, 1] = points[k, 1] * scale + principal[1]
     return pixels
 
 
@@ -117,16 +126,16 @@ def _between(a, b, c, size):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _clipped(a, b, c, focal, axis, size):
+def _clipped(a, b, c, focal, principal, axis, size):
     """As _between, along one axis, for the part of a triangle of camera points that is in front of NEAR."""
     low, high = np.inf, -np.inf
     for here, following in ((a, b), (b, c), (c, a)):
         if here[2] >= NEAR:
-            value = focal * here[axis] / here[2] + size * 0.5
+            value = focal * here[axis] / here[2] + principal[axis]
             low, high = min(low, value), max(high, value)
         if (here[2] >= NEAR) != (following[2] >= NEAR):
             t = (NEAR - here[2]) / (following[2] - here[2])
-            value = focal * (here[axis] + t * (following[axis] - here[axis])) / NEAR + size * 0.5
+            value = focal * (here[axis] + t * (following[axis] - here[axis])) / NEAR + principal[axis]
             low, high = min(low, value), max(high, value)
     if high < low:
         return 0, -1
@@ -134,9 +143,8 @@ def _clipped(a, b, c, focal, axis, size):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _raster_triangle(points, first, second, third, triangle, focal, bounds, depth, face):
+def _raster_triangle(points, first, second, third, triangle, focal, principal, bounds, depth, face):
     """Draw one triangle inside its bounds (first and last row, first and last column)."""
-    height, width = depth.shape
     a, b, c = points[first], points[second], points[third]
     e0x, e0y, e0z = b[1] * c[2] - b[2] * c[1], b[2] * c[0] - b[0] * c[2], b[0] * c[1] - b[1] * c[0]
     e1x, e1y, e1z = c[1] * a[2] - c[2] * a[1], c[2] * a[0] - c[0] * a[2], c[0] * a[1] - c[1] * a[0]
@@ -147,10 +155,10 @@ def _raster_triangle(points, first, second, third, triangle, focal, bounds, dept
     sign = 1.0 if volume > 0.0 else -1.0
     volume *= sign
     for row in range(bounds[0], bounds[1] + 1):
-        y = (row + 0.5 - height * 0.5) / focal
+        y = (row + 0.5 - principal[1]) / focal
         base0, base1, base2 = sign * (e0y * y + e0z), sign * (e1y * y + e1z), sign * (e2y * y + e2z)
         for column in range(bounds[2], bounds[3] + 1):
-            x = (column + 0.5 - width * 0.5) / focal
+            x = (column + 0.5 - principal[0]) / focal
             w0, w1, w2 = base0 + sign * e0x * x, base1 + sign * e1x * x, base2 + sign * e2x * x
             total = w0 + w1 + w2
             if w0 >= 0.0 and w1 >= 0.0 and w2 >= 0.0 and total > 0.0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -66,6 +67,15 @@ def shade(
     return image
 
 
+def develop(image: NDArray[np.float32], supersample: int) -> NDArray[np.uint8]:
+    """Linear light [H, W, 3] as 8-bit screen values, averaged over supersample x supersample blocks."""
+    screen = np.sqrt(np.clip(image, 0.0, 1.0)) * 255.0
+    if supersample > 1:
+        size = image.shape[1] // supersample, image.shape[0] // supersample
+        screen = cv2.resize(screen, size, interpolation=cv2.INTER_AREA)
+    return np.round(screen).astype(np.uint8)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _hash(x, y, z):
     """A pseudo-random number in 0..1 for each integer cell."""
@@ -75,7 +85,7 @@ def _hash(x, y, z):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _noise(x, y, z):
+def noise(x, y, z):
     """Smooth noise in 0..1 at a point."""
     fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
     ix, iy, iz = int(fx), int(fy), int(fz)
@@ -101,14 +111,14 @@ def _pattern_share(kind, place, axis, frequency, index):
     if kind == 2:
         return float((int(np.floor(x)) + int(np.floor(y)) + int(np.floor(z))) % 2)
     if kind == 3:
-        return 1.0 if _noise(x, y, z) > 0.62 else 0.0
+        return 1.0 if noise(x, y, z) > 0.62 else 0.0
     if kind == 4:
-        return 0.5 + 0.5 * np.sin(x * 1.5 + 5.0 * _noise(x * 0.7, y * 0.7, z * 0.7))
-    return 0.25 * _noise(x, y, z)
+        return 0.5 + 0.5 * np.sin(x * 1.5 + 5.0 * noise(x * 0.7, y * 0.7, z * 0.7))
+    return 0.25 * noise(x, y, z)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _bilinear(image, row, column):
+def bilinear(image, row, column):
     """The colour between pixels of an image [H, W, 3], edges repeated; row and column count from pixel centres."""
     row = min(max(row, 0.0), image.shape[0] - 1.001)
     column = min(max(column, 0.0), image.shape[1] - 1.001)
@@ -123,7 +133,7 @@ def _bilinear(image, row, column):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _tile(ground, level, row, column):
+def tile_colour(ground, level, row, column):
     """The colour between pixels of one level of the repeating ground."""
     r0, c0 = int(np.floor(row)), int(np.floor(column))
     v, u = row - r0, column - c0
@@ -139,11 +149,11 @@ def _tile(ground, level, row, column):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sky_colour(x, y, z, panorama):
+def sky_colour(x, y, z, panorama):
     """The panorama in the direction (x, y, z)."""
     height, turn = np.arctan2(z, np.sqrt(x * x + y * y)), np.arctan2(y, x)
     row = (PANORAMA_HIGH - height) / (PANORAMA_HIGH - PANORAMA_LOW) * (PANORAMA_ROWS - 1)
-    return _bilinear(panorama, row, (turn / (2 * np.pi) + 0.5) * PANORAMA_COLUMNS)
+    return bilinear(panorama, row, (turn / (2 * np.pi) + 0.5) * PANORAMA_COLUMNS)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -156,15 +166,15 @@ def _ground_colour(ray, eye, focal, light, ground, tile_size, panorama, to_map, 
     footprint = distance * length / focal * np.sqrt(length / -ray[2]) * density
     level = min(max(np.log2(footprint), 0.0), GROUND_LEVELS - 1.001)
     fine = int(level)
-    red, green, blue = _tile(ground, fine, y * density, x * density)
+    red, green, blue = tile_colour(ground, fine, y * density, x * density)
     if level > fine:
-        red1, green1, blue1 = _tile(ground, fine + 1, y * density, x * density)
+        red1, green1, blue1 = tile_colour(ground, fine + 1, y * density, x * density)
         share = level - fine
         red, green, blue = red + (red1 - red) * share, green + (green1 - green) * share, blue + (blue1 - blue) * share
     lit, open_sky = sunlit(x, y, 0.0, to_map, depth, 0.01) * light[0, 2], 1.3
     if abs(x) < reach and abs(y) < reach:
         unit = contact.shape[0] / (2 * reach)
-        open_sky *= _bilinear(contact, (y + reach) * unit - 0.5, (x + reach) * unit - 0.5)[0]
+        open_sky *= bilinear(contact, (y + reach) * unit - 0.5, (x + reach) * unit - 0.5)[0]
     red *= light[1, 0] * lit + light[2, 0] * open_sky
     green *= light[1, 1] * lit + light[2, 1] * open_sky
     blue *= light[1, 2] * lit + light[2, 2] * open_sky
@@ -172,7 +182,7 @@ def _ground_colour(ray, eye, focal, light, ground, tile_size, panorama, to_map, 
     if far <= 0:
         return red, green, blue
     clear = np.exp(-((far / HAZE_LENGTH) ** 2))
-    red1, green1, blue1 = _sky_colour(ray[0], ray[1], 0.0, panorama)
+    red1, green1, blue1 = sky_colour(ray[0], ray[1], 0.0, panorama)
     return red1 + (red - red1) * clear, green1 + (green - green1) * clear, blue1 + (blue - blue1) * clear
 
 
@@ -222,11 +232,11 @@ def _shade(
                         ray, eye, focal, light, ground, tile_size, panorama, to_map, depth, contact, reach
                     )
                 else:
-                    colour = _sky_colour(ray[0], ray[1], ray[2], panorama)
+                    colour = sky_colour(ray[0], ray[1], ray[2], panorama)
                 image[row, column, 0], image[row, column, 1], image[row, column, 2] = colour
                 continue
             corners = triangles[triangle]
-            distance = _weights(seen, points[corners[0]], points[corners[1]], points[corners[2]], weight)
+            distance = corner_weights(seen, points[corners[0]], points[corners[1]], points[corners[2]], weight)
             for k in range(3):
                 point[k] = eye[k] + ray[k] * distance
                 normal[k], place[k] = 0.0, 0.0
@@ -250,7 +260,7 @@ def _volume(a, b, c):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _weights(ray, a, b, c, weight):
+def corner_weights(ray, a, b, c, weight):
     """Shares of the corners where a ray meets a triangle, written to weight [3]; returns the distance along z."""
     weight[0], weight[1], weight[2] = _volume(ray, b, c), _volume(ray, c, a), _volume(ray, a, b)
     total = weight[0] + weight[1] + weight[2]

@@ -36,20 +36,31 @@ class Shadows:
 
 def cast_shadows(vertices: NDArray[np.float32], triangles: NDArray[np.int32], light: Light) -> Shadows:
     """Shadows of world vertices [V, 3] and triangles [F, 3]."""
+    to_map, depths = depth_map(vertices, triangles, vertices, light, SHADOW_SIDE)
+    reach = float(np.abs(vertices[:, :2]).max() + 1.0)
+    return Shadows(to_map, depths, _contact(vertices, triangles, reach), reach)
+
+
+def depth_map(
+    vertices: NDArray[np.float32],
+    triangles: NDArray[np.int32],
+    cover: NDArray[np.floating],
+    light: Light,
+    side: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """The sun's view, to_map and depth as in Shadows, on side x side pixels that hold the world points cover [K, 3]."""
     away = -light.towards_sun.astype(np.float64)
     right = np.cross(away, np.array([0.0, 0.0, 1.0]))
     right /= np.linalg.norm(right)
     frame = np.stack([right, np.cross(away, right), away])
-    seen = vertices.astype(np.float64) @ frame.T
+    seen = cover.astype(np.float64) @ frame.T
     low, high = seen[:, :2].min(0) - 0.1, seen[:, :2].max(0) + 0.1
-    scale = SHADOW_SIDE / (high - low).max()
+    scale = side / (high - low).max()
     to_map = np.column_stack([frame * np.array([[scale], [scale], [1.0]]), [-low[0] * scale, -low[1] * scale, 0.0]])
-    depth = raster_parallel(vertices @ to_map[:, :3].T + to_map[:, 3], triangles, SHADOW_SIDE)
+    depth = raster_parallel(vertices @ to_map[:, :3].T + to_map[:, 3], triangles, side)
     # Anchored so that the block of pixel p is p - 1 .. p + 2.
     block = np.ones((4, 4), np.uint8)
-    depths = np.stack([depth, cv2.erode(depth, block, anchor=(1, 1)), cv2.dilate(depth, block, anchor=(1, 1))])
-    reach = float(np.abs(vertices[:, :2]).max() + 1.0)
-    return Shadows(to_map, depths, _contact(vertices, triangles, reach), reach)
+    return to_map, np.stack([depth, cv2.erode(depth, block, anchor=(1, 1)), cv2.dilate(depth, block, anchor=(1, 1))])
 
 
 def _contact(vertices: NDArray[np.float32], triangles: NDArray[np.int32], reach: float) -> NDArray[np.float32]:
