@@ -89,7 +89,7 @@ def _body_mesh(body: Body, roof_share: float) -> Mesh:
     for m in range(count):
         after, last = (m + 1) % count, (len(x) - 1) * count
         faces += [(len(vertices) - 2, m, after), (len(vertices) - 1, last + after, last + m)]
-        parts += [DARK if min(m, count - 1 - m) < 2 else PAINT] * 2
+        parts += [PAINT] * 2
     mesh = make(vertices, faces)
     return Mesh(mesh.vertices, mesh.triangles, np.array(parts, np.uint8))
 
