@@ -63,7 +63,7 @@ class StageConfig:
     def __post_init__(self) -> None:
         if self.batch < 1 or self.accumulate < 1 or self.batch % self.accumulate:
             raise ContractError(
-                f"a stage has batch {self.batch} and accumulate {self.accumulate}; make the second a divisor of the first"
+                f"a stage has batch {self.batch} and accumulate {self.accumulate}; make it a divisor of batch"
             )
 
     @property
@@ -81,7 +81,7 @@ class TokenizerLossConfig:
     cache), its substitute without weights `pyramid`, or `none`. adversarial: `hinge` (published), `log` (paper) or
     `none`. balance: the adaptive weight of the adversarial term: `published` (spec 11.2: over reconstruction and
     perceptual loss, delta 1e-4, at most 1e4) or `paper` (over the perceptual loss, delta 1e-6); times
-    `adversarial_weight` (0.75 and 1). amodal_share: share of the masks that are amodal, the rest visible (published: 1).
+    `adversarial_weight` (0.75 and 1). amodal_share: of the masks, the rest are visible (published: 1).
     """
 
     reconstruction: str
@@ -112,9 +112,9 @@ class NetworkLossConfig:
     """What transformer and refiner minimize (paper eq. 7 and 10) and how tokens are hidden from them.
 
     masking: `uniform` (a ratio from U(0.5, 1) per sample, paper) or `published` (spec 12.2: one per batch). full_mask:
-    share of the samples whose tokens are all hidden, as inference begins (`uniform` only). tokens_over: `masked`
+    share of samples whose tokens are all hidden, as inference begins (`uniform` only). tokens_over: `masked`
     positions count (paper) or `all` (published). mask_samples: mask losses count the fully hidden samples (`full`) or
-    `all`. tokens, coarse, refined, visible: weights of the terms; iou: of 1 - soft IoU beside each amodal cross entropy.
+    `all`. tokens, coarse, refined, visible: weights of the terms; iou: of 1 - soft IoU beside amodal cross entropies.
     """
 
     masking: str
@@ -176,6 +176,8 @@ class TrainConfig:
         sizes = (self.crop.size, self.network.crop_size, self.unet.crop_size)
         if len(set(sizes)) > 1:
             raise ContractError(f"crop.size, network.crop_size and unet.crop_size are {sizes}; make them equal")
+        if self.unet.mask_channels != self.network.mask_channels:
+            raise ContractError("unet.mask_channels differ from network.mask_channels; both get the same samples")
         output = self.network.tokenizer.output
         if self.loss.tokenizer.reconstruction == "bce_iou" and output != "sigmoid":
             raise ContractError(f"loss.tokenizer.reconstruction is 'bce_iou', tokenizer.output {output!r}; use 'l1'")

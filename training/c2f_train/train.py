@@ -2,102 +2,88 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from c2f_train.batches import TrainBatch, batch_at
-from c2f_train.config import StageConfig, TrainConfig, save_config
-from c2f_train.loop import Losses, run_stage
-from c2f_train.losses import mask_loss, masked_tokens, network_loss
+from c2f_ros.contract import to_plain
+from c2f_train.config import TrainConfig, save_config
+from c2f_train.engine import Engine, EngineConfig
+from c2f_train.loop import run_stage
 from c2f_train.model.network import C2FNetwork
-from c2f_train.model.tokenizer import MaskTokenizer
 from c2f_train.model.unet import UNet
-from c2f_train.samples import AMODAL, VISIBLE, SampleStore
+from c2f_train.network_stage import NetworkStage, UNetStage
+from c2f_train.store import SampleStore
+from c2f_train.tokenizer_stage import tokenizer_stage
+from c2f_train.weights import load_pretrained
+
+CPU = EngineConfig("cpu")
 
 
-def train_network(config: TrainConfig, store: SampleStore, folder: Path) -> C2FNetwork:
-    """All three stages; finished ones are loaded. Checkpoints, logs and the configuration go to `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_config(config, folder / "config.yaml")
-    torch.manual_seed(config.seed)
+def train_network(
+    config: TrainConfig,
+    store: SampleStore,
+    folder: Path,
+    engine: Engine | None = None,
+    tokenizer_store: SampleStore | None = None,
+) -> C2FNetwork:
+    """All stages; finished ones are loaded. Checkpoints, logs, pictures and the configuration go to `folder`.
+
+    engine: one CPU in bfloat16 if None. tokenizer_store: samples of stage 1 if they are not those of stage 2.
+    Raises ContractError if `folder` holds checkpoints of another configuration.
+    """
+    engine = engine or Engine(CPU)
+    _prepare(config, folder, engine)
     network = C2FNetwork(config.network).to(memory_format=torch.channels_last)
-    tokenizer = network.tokenizer
-    run_stage(
-        "tokenizer", tokenizer.train(), _tokenizer_losses(config, tokenizer, store), config.tokenizer_stage, 0.0, folder
-    )
-    network.freeze_tokenizer()
-    network.train()
-    first = config.transformer_stage.samples // config.transformer_stage.batch
-    for name, stage, is_refined, offset in (
-        ("transformer", config.transformer_stage, False, 0),
-        ("refiner", config.refiner_stage, True, first),
-    ):
-        losses = _network_losses(config, network, store, stage, is_refined, offset)
-        run_stage(name, network, losses, stage, config.ema_decay, folder)
+    load_pretrained(network.encoder, config.pretrained)
+    stage = tokenizer_stage(network.tokenizer, tokenizer_store or store, config)
+    run_stage(stage, engine, folder, _about(config, "tokenizer"))
+    first_steps = config.transformer_stage.steps
+    if first_steps:
+        transformer = NetworkStage("transformer", network, store, config, config.transformer_stage, False, 0)
+        run_stage(transformer, engine, folder, _about(config, "transformer"))
+    refiner = NetworkStage("refiner", network, store, config, config.refiner_stage, True, first_steps)
+    run_stage(refiner, engine, folder, _about(config, "refiner"))
     return network.eval()
 
 
-def train_unet(config: TrainConfig, store: SampleStore, folder: Path) -> UNet:
+def train_unet(config: TrainConfig, store: SampleStore, folder: Path, engine: Engine | None = None) -> UNet:
     """The U-Net on the same samples in the same order as the transformer and refiner stages together."""
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(config.seed)
-    unet = UNet(config.unet).to(memory_format=torch.channels_last).train()
-    last = config.refiner_stage
-    stage = StageConfig(
-        config.transformer_stage.samples + last.samples, last.batch, last.learning_rate, last.warmup, last.weight_decay
-    )
-
-    def losses(step: int) -> dict[str, Tensor]:
-        batch = batch_at(store, step, stage.batch, config.seed, config.augment)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = unet.logits(_last(batch.image), _last(batch.masks))
-        return {"total": mask_loss(logits, batch.amodal, config.loss.iou).mean()}
-
-    run_stage("unet", unet, losses, stage, config.ema_decay, folder)
+    engine = engine or Engine(CPU)
+    _prepare(config, folder, engine)
+    unet = UNet(config.unet).to(memory_format=torch.channels_last)
+    samples = config.transformer_stage.samples + config.refiner_stage.samples
+    stage = replace(config.refiner_stage, samples=samples)
+    run_stage(UNetStage(unet, store, config, stage), engine, folder, _about(config, "unet"))
     return unet.eval()
 
 
-def _last(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last)
+def _prepare(config: TrainConfig, folder: Path, engine: Engine) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if engine.is_first:
+        save_config(config, folder / "config.yaml")
+    torch.manual_seed(config.seed)
 
 
-def _tokenizer_losses(config: TrainConfig, tokenizer: MaskTokenizer, store: SampleStore) -> Losses:
-    """Reconstruction of amodal masks (60 %) and visible masks (40 %), plus commitment."""
-    stage = config.tokenizer_stage
-
-    def losses(step: int) -> dict[str, Tensor]:
-        torch.manual_seed(config.seed * 1_000_003 + step)
-        rows = torch.randint(len(store), (stage.batch,)).sort().values.numpy()
-        planes = torch.from_numpy(store.samples[rows][:, [VISIBLE, AMODAL]]).float() / 255.0
-        is_amodal = torch.rand(stage.batch, 1, 1, 1) < 0.6
-        masks = _last(torch.where(is_amodal, planes[:, 1:], planes[:, :1]))
-        masks = torch.where(torch.rand(stage.batch, 1, 1, 1) < 0.5, masks.flip(3), masks)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits, commitment = tokenizer(masks)
-        mask = mask_loss(logits, masks, config.loss.iou).mean()
-        return {"mask": mask, "commitment": commitment, "total": mask + commitment}
-
-    return losses
-
-
-def _network_losses(
-    config: TrainConfig, network: C2FNetwork, store: SampleStore, stage: StageConfig, is_refined: bool, offset: int
-) -> Losses:
-    mask_index = network.transformer.mask_index
-
-    def losses(step: int) -> dict[str, Tensor]:
-        batch: TrainBatch = batch_at(store, offset + step, stage.batch, config.seed, config.augment)
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + offset + step)
-        with torch.no_grad():
-            tokens = network.tokenizer.encode(_last(batch.amodal))
-            visible_tokens = network.tokenizer.encode(_last(batch.masks[:, :1]))
-        known, is_full = masked_tokens(tokens, mask_index, config.loss.full_mask, generator)
-        with torch.autocast("cpu", torch.bfloat16):
-            prediction = network.predict(_last(batch.image), _last(batch.masks), visible_tokens, known, is_refined)
-        return network_loss(
-            prediction, known, is_full, tokens, batch.amodal, batch.visible_truth, config.loss, mask_index
-        )
-
-    return losses
+def _about(config: TrainConfig, stage: str) -> str:
+    """What decides the weights after a stage, as text: everything but names and what later stages add."""
+    plain: dict[str, Any] = to_plain(config)
+    del plain["name"]
+    plain["data"] = {key: plain["data"][key] for key in plain["data"] if key not in ("validation", "test", "held_out")}
+    if stage == "unet":
+        kept = ("seed", "crop", "data", "unet", "augment", "loss", "ema_decay", "transformer_stage", "refiner_stage")
+        plain = {key: plain[key] for key in kept}
+        plain["loss"] = plain["loss"]["network"]["iou"]
+        return json.dumps(plain, sort_keys=True)
+    del plain["unet"], plain["network"]["inference"]["steps"]
+    if stage == "tokenizer":
+        kept = ("seed", "crop", "data", "network", "augment", "loss", "tokenizer_stage")
+        plain = {key: plain[key] for key in kept}
+        plain["network"], plain["loss"] = plain["network"]["tokenizer"], plain["loss"]["tokenizer"]
+        plain["augment"] = plain["augment"]["flip"]
+    elif stage == "transformer":
+        del plain["refiner_stage"]
+    return json.dumps(plain, sort_keys=True)

@@ -251,3 +251,4 @@ class UNetConfig:
     widths: tuple[int, ...]
     blocks: int
     bottleneck_blocks: int
+    mask_channels: tuple[str, ...] = MASK_CHANNELS

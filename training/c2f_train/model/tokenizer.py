@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from c2f_train.distributed import from_first_rank, rows_of_all_ranks
 from c2f_train.model.config import TokenizerConfig
 
 GROUPS = 32
@@ -179,9 +180,10 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def learn(self, z: Tensor, indices: Tensor) -> None:
-        """Move codes towards the vectors z [M, dim] that chose them (`average` only)."""
+        """Move codes towards the vectors z [M, dim] that chose them (`average` only), those of all ranks together."""
         codes = len(self.vectors)
-        pick = torch.randint(len(z), (codes,), device=z.device)
+        z, indices = rows_of_all_ranks(z), rows_of_all_ranks(indices)
+        pick = from_first_rank(torch.randint(len(z), (codes,), device=z.device))
         if not self.is_started:
             self._restart(torch.ones(codes, dtype=torch.bool, device=z.device), z[pick])
             self.is_started.fill_(True)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from c2f_ros.contract import MASK_CHANNELS
 from c2f_train.model.config import UNetConfig
 from c2f_train.model.layers import Pyramid, Upward, mask_head, residuals
 
 
 class UNet(nn.Module):
-    """image [N, 3, S, S], masks [N, 3, S, S] -> amodal probabilities [N, S, S]."""
+    """image [N, 3, S, S], masks [N, M, S, S] -> amodal probabilities [N, S, S]."""
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         widths = config.widths
-        self.encoder = Pyramid(3 + len(MASK_CHANNELS), widths, config.blocks)
+        self.encoder = Pyramid(3 + len(config.mask_channels), widths, config.blocks)
         self.bottleneck = residuals(widths[-1], config.bottleneck_blocks)
         self.rise = nn.ModuleList(
             Upward(width, finer, config.blocks) for width, finer in zip(widths[:0:-1], widths[-2::-1], strict=True)
