@@ -99,8 +99,8 @@ def to_tensors(raw: RawBatch, device: torch.device | str = "cpu") -> TrainBatch:
     """`raw` in float32 on `device`; what travels there is uint8."""
     std = torch.tensor(raw.input.std, device=device)[:, None, None]
     scale, offset = 1 / (255 * std), torch.tensor(raw.input.mean, device=device)[:, None, None] / std
-    image = _moved(raw.rgb, device) * scale - offset
-    planes = (_moved(array, device) / 255 for array in (raw.masks, raw.amodal, raw.visible_truth))
+    image = _moved(raw.rgb, device).mul_(scale).sub_(offset)
+    planes = (_moved(array, device).div_(255) for array in (raw.masks, raw.amodal, raw.visible_truth))
     return TrainBatch(image, *planes, raw.frames)
 
 

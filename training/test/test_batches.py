@@ -6,22 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from small_stores import rectangle_store
+from tiny import torch
 
 from c2f_ros.contract import ContractError
 from c2f_train.ahead import Ahead
+from c2f_train.batches import MEAN, STD, TrainBatch, batch_at, masks_at, raw_batch, rows_at, to_tensors
 from c2f_train.data_config import AugmentConfig
-
-torch = pytest.importorskip("torch", reason="torch is not installed; `make test` installs it")
-from c2f_train.batches import (
-    MEAN,
-    STD,
-    TrainBatch,
-    batch_at,
-    masks_at,
-    raw_batch,
-    rows_at,
-    to_tensors,
-)
 
 STILL = AugmentConfig(flip=0.0, ragged=0.0)
 WILD = AugmentConfig(flip=0.5, ragged=0.3, blur=0.2, morphology=0.4, blur_after=0.1)
