@@ -1,1 +1,1 @@
-"""One file per subcommand of `c2f-train`: NAME, HELP, `configure(parser)` and `run(options)`. torch is imported in `run` only."""
+"""A file per subcommand of `c2f-train`: NAME, HELP, `configure(parser)`, `run(options)`. torch comes in `run` only."""

@@ -1,0 +1,59 @@
+"""`c2f-train evaluate`: the bundle beside its rivals and the baselines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from importlib.util import find_spec
+
+from c2f_train.commands.options import RUN, add_other_data, add_out, add_work
+from c2f_train.config import load_config
+
+NAME = "evaluate"
+HELP = "Score the bundle and its rivals beside the baselines."
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add_work(parser)
+    add_out(parser)
+    add_other_data(parser)
+    parser.add_argument("--no-ap", action="store_true", help="leave out AP and AR")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Test and held-out sets, and whatever `--also` names: a report for each in WORK/run/evaluation, all tables
+    together in WORK/run/evaluation.md and .json."""
+    from c2f_ros.bundle import load_bundle
+    from c2f_train.completion import completion_predictor, load_completion
+    from c2f_train.evaluate import View, evaluate
+    from c2f_train.evaluation_report import terminal_text, write_report
+    from c2f_train.predictors import bundle_predictor, load_unet, unet_predictor
+    from c2f_train.samples import input_spec
+    from c2f_train.sequences import generated_sequences, recorded_sequences
+
+    config, folder = load_config(options.config), options.work / RUN
+    own = View(config.crop, input_spec(config.crop, config.network.mask_channels))
+    predictors, views = {}, {}
+    if (folder / "unet.pt").exists():
+        predictors["U-Net of equal compute"] = unet_predictor(load_unet(config, folder))
+    if (folder / "completion.pt").exists():
+        predictors["completion"] = completion_predictor(load_completion(config, folder))
+    views = dict.fromkeys(predictors, own)
+    predictors[config.name] = bundle_predictor(options.out, options.threads)
+    views[config.name] = View.of(load_bundle(options.out).manifest)
+    generated = {about.name: options.work / about.name for about in config.data.test + config.data.held_out}
+    sets = {name: generated_sequences(path) for name, path in generated.items()}
+    sets |= {path.name: recorded_sequences(path) for path in options.also}
+    with_precision = not options.no_ap and find_spec("pycocotools") is not None
+    if not with_precision and not options.no_ap:
+        print("AP and AR are left out: pycocotools is not installed")
+    rows, text = {}, []
+    for name, sequences in sets.items():
+        result = evaluate(sequences, predictors, config.crop, name=name, views=views, with_precision=with_precision)
+        rows[name] = result.rows()
+        text.append(terminal_text(result))
+        print(text[-1], flush=True)
+        write_report(result, folder / "evaluation" / name)
+    (folder / "evaluation.json").write_text(json.dumps(rows, indent=1))
+    (folder / "evaluation.md").write_text("\n\n".join(text) + "\n")

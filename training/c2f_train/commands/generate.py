@@ -1,0 +1,45 @@
+"""`c2f-train generate`: the configured sets of clips."""
+
+from __future__ import annotations
+
+import argparse
+
+from c2f_train.commands.options import add_work
+from c2f_train.config import load_config
+from c2f_train.data_config import SetConfig
+
+NAME = "generate"
+HELP = "Draw the configured sets of clips; those that are there stay."
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add_work(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """All sets of the configuration."""
+    from c2f_train.synth.driving import DriveConfig
+    from c2f_train.synth.generate import generate_drive_set, generate_set
+
+    for about in load_config(options.config).data.generated:
+        print(f"generating {about.name}: {about.clips} clips of {about.frames} frames", flush=True)
+        place = (about.clips, about.frames, about.seed, options.work / about.name, options.threads)
+        if about.scene == "driving":
+            generate_drive_set(DriveConfig(), *place)
+        else:
+            generate_set(scene_config(about), *place)
+
+
+def scene_config(about: SetConfig):  # type: ignore[no-untyped-def]  # the generator is imported by this command only
+    """The generator's configuration of a set of clutter."""
+    from c2f_train.synth.scene import SceneConfig
+
+    low, high = about.elevation_degrees
+    return SceneConfig(
+        families=about.families,
+        orbit_degrees_per_frame=about.orbit_degrees,
+        elevation_min_degrees=low,
+        elevation_max_degrees=high,
+        sparse_fraction=about.sparse_fraction,
+    )
