@@ -17,6 +17,7 @@ class SetConfig:
     scene: `clutter` (objects on a plane, the camera circles them) or `driving` (a street seen from a moving car).
     Of `clutter` alone: families `train`, `held_out` or `all`; orbit_degrees: camera motion per frame;
     elevation_degrees: range of the camera's; sparse_fraction: share of clips with few objects.
+    Of `driving` alone: rate_hz, frames per second.
     """
 
     name: str
@@ -28,16 +29,20 @@ class SetConfig:
     orbit_degrees: float = 15.0
     elevation_degrees: tuple[float, float] = (3.0, 15.0)
     sparse_fraction: float = 0.0
+    rate_hz: float = 10.0
 
     def __post_init__(self) -> None:
         _require(bool(self.name) and "/" not in self.name, "name", self.name, "the name of a folder")
         _require(self.scene in SCENES, f"{self.name}.scene", self.scene, " or ".join(SCENES))
         _require(self.clips >= 1, f"{self.name}.clips", self.clips, "at least 1")
         _require(self.frames >= 1, f"{self.name}.frames", self.frames, "at least 1")
+        _require(self.rate_hz > 0, f"{self.name}.rate_hz", self.rate_hz, "a positive number")
+        others = ("rate_hz",)
         if self.scene == "driving":
-            for key in ("families", "orbit_degrees", "elevation_degrees", "sparse_fraction"):
-                found, default = getattr(self, key), type(self).__dataclass_fields__[key].default
-                _require(found == default, f"{self.name}.{key}", found, "to be left out where scene is driving")
+            others = ("families", "orbit_degrees", "elevation_degrees", "sparse_fraction")
+        for key in others:
+            found, default = getattr(self, key), type(self).__dataclass_fields__[key].default
+            _require(found == default, f"{self.name}.{key}", found, f"to be left out where scene is {self.scene}")
 
 
 @dataclass(frozen=True)

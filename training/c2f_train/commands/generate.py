@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> None:
         print(f"generating {about.name}: {about.clips} clips of {about.frames} frames", flush=True)
         place = (about.clips, about.frames, about.seed, options.work / about.name, options.threads)
         if about.scene == "driving":
-            generate_drive_set(DriveConfig(), *place)
+            generate_drive_set(DriveConfig(rate_hz=about.rate_hz), *place)
         else:
             generate_set(scene_config(about), *place)
 
