@@ -9,5 +9,9 @@ shade       colours of the visible triangles
 scene       a random cluster of objects and the cameras around it
 clip        the record and its file
 movid_a     the same as a MOViD-A folder
+kins        the same as a KINS folder
+driving     a street seen from a moving car; driving_road (geometry and camera), driving_traffic (who moves how),
+            driving_shapes and driving_people (road users), driving_street (what stands beside the road),
+            driving_materials, driving_shade (looks), driving_view (masks of a moment)
 generate    clips from seeds, sets of clips, the command line
 """

@@ -35,13 +35,15 @@ class DriveConfig:
     """Of the camera, metres per second."""
     reach: float = 55.0
     """Road users stand up to this far ahead of where the drive ends."""
-    parked: float = 0.8
+    parked: float = 0.88
     """Share of parking places taken, where there are any."""
     oncoming: float = 3.5
     leading: float = 3.5
-    pedestrians: float = 14.0
+    pedestrians: float = 16.0
     """Groups per side."""
     cyclists: float = 4.0
+    crossing: float = 1.5
+    """Vehicles on a side road, where there is one."""
     posts: float = 14.0
     trees: float = 8.0
     """Posts and street trees per side."""
@@ -64,6 +66,7 @@ class DriveConfig:
             ("leading", 0, 50),
             ("pedestrians", 0, 200),
             ("cyclists", 0, 50),
+            ("crossing", 0, 20),
             ("posts", 0, 100),
             ("trees", 0, 100),
             ("actors_max", 1, 500),
@@ -88,7 +91,7 @@ def generate_drive(config: DriveConfig, frames: int, seed: int) -> Clip:
     if frames < 1:
         raise ValueError(f"frames is {frames}, expected at least 1")
     rng = np.random.default_rng(seed)
-    street = _thinned(random_drive_street(config, frames, rng), config, frames)
+    street = thinned(random_drive_street(config, frames, rng), config, frames)
     return render_drive(street, config, frames)
 
 
@@ -97,13 +100,13 @@ def random_drive_street(config: DriveConfig, frames: int, rng: Generator) -> Str
     duration = (frames - 1) / config.rate_hz
     road = random_road(rng)
     drive = random_drive(road, config.speed_min, config.speed_max, rng)
-    density = Density(config.parked, config.oncoming, config.leading, config.pedestrians, config.cyclists)
+    density = Density(**{name: getattr(config, name) for name in Density.__dataclass_fields__})
     actors = random_traffic(road, drive, duration, config.reach, density, rng)
     meshes = random_street(road, drive.s(duration), config.posts, config.trees, rng)
     return make_street(road, drive, actors, meshes, rng)
 
 
-def _thinned(street: Street, config: DriveConfig, frames: int) -> Street:
+def thinned(street: Street, config: DriveConfig, frames: int) -> Street:
     """The street without road users that stay tiny or hidden, and with at most actors_max."""
     count = len(street.actors)
     best, shown, heights, times = (np.zeros(count) for _ in range(4))

@@ -16,6 +16,8 @@ from c2f_train.synth.raster import Camera
 KITTI_FOCAL, KITTI_CENTRE, KITTI_SIZE = 721.5, (609.6, 172.9), (375, 1242)
 """Focal length and principal point (column, row) in pixels at that (height, width)."""
 EYE_HEIGHT = 1.65
+SIDE_ROAD_HALF = 3.2
+"""Half the width of a side road, metres."""
 STRAIGHT = 1e-7
 """Least curvature, so that the formulas of the arc hold for a straight road too, 1/m."""
 
@@ -27,7 +29,7 @@ class Road:
     curvature: 1/m, positive turns left, never 0. handed: 1 where traffic keeps right, -1 where it keeps left.
     lanes: per direction. lane_width: metres. parking, pavement, setback: metres on the side of driving (index 0) and
     the other side (index 1): parking strip, paved way, and from there to the fronts. dash: period of lane marks.
-    crossing: s of a zebra crossing, or nan.
+    crossing, side_road: s of a zebra crossing and of a side road across, or nan.
     """
 
     curvature: float
@@ -39,11 +41,16 @@ class Road:
     setback: tuple[float, float]
     dash: float
     crossing: float
+    side_road: float
 
     @property
     def half_width(self) -> float:
         """From the middle line to the edge of the outer lane."""
         return self.lanes * self.lane_width
+
+    def is_side_road(self, s: float, margin: float) -> bool:
+        """Whether s lies on the side road or nearer than margin to it."""
+        return bool(abs(s - self.side_road) < SIDE_ROAD_HALF + margin)
 
     def kerb(self, side: int) -> float:
         """Distance of the kerb from the middle line; side 0 is that of driving."""
@@ -72,7 +79,7 @@ class Road:
 def random_road(rng: Generator) -> Road:
     """A residential or a main street, straight or in a gentle bend."""
     curvature = rng.choice([-1, 1]) * (STRAIGHT if rng.random() < 0.4 else 1 / rng.uniform(120, 500))
-    lanes = int(rng.choice([1, 2], p=[0.75, 0.25]))
+    lanes = int(rng.choice([1, 2], p=[0.65, 0.35]))
     parking = tuple(float(rng.choice([0.0, 2.2, 4.8], p=[0.33, 0.5, 0.17])) for _ in range(2))
     return Road(
         curvature=float(curvature),
@@ -84,6 +91,7 @@ def random_road(rng: Generator) -> Road:
         setback=(float(rng.uniform(0.2, 7.0)), float(rng.uniform(0.2, 7.0))),
         dash=float(rng.uniform(6, 12)),
         crossing=float(rng.uniform(12, 60)) if rng.random() < 0.25 else float("nan"),
+        side_road=float(rng.uniform(14, 50)) if rng.random() < 0.4 else float("nan"),
     )
 
 
@@ -109,11 +117,11 @@ class Drive:
 
 
 def random_drive(road: Road, speed_min: float, speed_max: float, rng: Generator) -> Drive:
-    """A drive along one of the lanes of the road; now and then the car stands."""
+    """A drive along one of the lanes of the road; often enough slowly, so that others overtake."""
     lane = -road.lane_width * (int(rng.integers(road.lanes)) + 0.5)
     speed = rng.uniform(speed_min, speed_max)
-    if rng.random() < 0.1:
-        speed = speed_min
+    if rng.random() < 0.25:
+        speed = min(rng.uniform(0, 3), speed_max) if speed_min == 0 else speed_min
     # fmt: off
     return Drive(float(speed), lane, rng.uniform(0, 0.25), rng.uniform(6, 15), np.radians(rng.normal(0, 0.3)),
                  np.radians(rng.uniform(0, 0.25)), rng.uniform(0.7, 1.6))

@@ -19,7 +19,7 @@ from c2f_train.synth.driving_materials import (
     Grounds,
     Paints,
 )
-from c2f_train.synth.driving_road import Road
+from c2f_train.synth.driving_road import SIDE_ROAD_HALF, Road
 from c2f_train.synth.raster import Camera, raster_parallel
 from c2f_train.synth.shade import Surface, bilinear, corner_weights, noise, sky_colour, tile_colour
 from c2f_train.synth.shadow import Shadows, depth_map, sunlit
@@ -73,10 +73,10 @@ def shade_street(
     """
     image = np.empty((*face.shape, 3), np.float32)
     shadows, middle = street_shadows(camera, surface.vertices, surface.triangles, movers, light)
-    crossing = road.crossing if np.isfinite(road.crossing) else -1e9
+    marks = np.nan_to_num([road.crossing, road.side_road], nan=-1e9)
     # fmt: off
     section = np.array([road.curvature, road.handed, road.half_width, road.lane_width, road.kerb(0), road.kerb(1),
-                        road.back(0), road.back(1), road.dash, crossing, *grounds.sizes])
+                        road.back(0), road.back(1), road.dash, *marks, *grounds.sizes])
     lights = np.stack([light.towards_sun, light.sun, light.sky, light.bounce])
     _shade(
         face, camera.see(surface.vertices), camera.rotation, camera.position, camera.focal, camera.principal,
@@ -139,14 +139,19 @@ def _ground(x, y, reach, steep, focal, section, tiles, albedo):
     away = abs(d)
     kerb, back = section[4 + side], section[6 + side]
     footprint = np.sqrt(across * along)
-    kind = 0 if away < kerb else (1 if away < back else 2)
-    albedo[0], albedo[1], albedo[2] = _tile_at(tiles[kind], section[10 + kind], x, y, footprint)
+    joins = abs(s - section[10]) < SIDE_ROAD_HALF
+    kind = 0 if away < kerb or joins else (1 if away < back else 2)
+    albedo[0], albedo[1], albedo[2] = _tile_at(tiles[kind], section[11 + kind], x, y, footprint)
     if kind == 0:
         white = _marking(s, d, across, along, section) if away < section[2] else 0.0
+        if joins:
+            white *= _band(d, 0.0, 0.1, across)
         worn = 1.0 - 0.12 * _band(away, kerb - 0.12, 0.15, across)
         patch = 0.9 + 0.2 * noise(x * 0.15, y * 0.15, 3.0)
         for c in range(3):
             albedo[c] = (albedo[c] + (0.75 - albedo[c]) * white) * worn * patch
+    if joins:
+        return
     edge = _band(away, kerb + 0.09, 0.09, across)
     gutter = _band(away, kerb - 0.05, 0.05, across)
     for c in range(3):

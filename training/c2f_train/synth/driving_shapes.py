@@ -110,7 +110,7 @@ def _wheel(radius: float, width: float) -> Mesh:
     """A wheel about the y axis, centred on the origin."""
     half = width / 2
     profile = [(0, -half), (radius * 0.93, -half), (radius, -half * 0.6), (radius, half * 0.6), (radius * 0.93, half)]
-    tyre = lathe([*profile, (0, half)], 18).painted(DARK)
+    tyre = lathe([*profile, (0, half)], 20).painted(DARK)
     rim = lathe([(0, -half * 1.06), (radius * 0.62, -half * 1.06), (radius * 0.62, half * 1.06), (0, half * 1.06)], 12)
     hole = [
         box(radius * 0.14, radius * 0.14, width * 1.1)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from c2f_train.synth.driving_materials import BRICK, FRONT, LEAVES, POST, ROOF, SIGN, STONE, STOREY, TRUNK
-from c2f_train.synth.driving_road import Road
+from c2f_train.synth.driving_road import SIDE_ROAD_HALF, Road
 from c2f_train.synth.mesh import Mesh, box, ellipsoid, extrude, join, lathe, tube
 
 BESIDE, BEHIND = 90.0, -14.0
@@ -159,8 +159,12 @@ def random_street(road: Road, end: float, post_density: float, tree_density: flo
         if rng.random() < 0.7:
             step = 100 / max(tree_density * rng.uniform(0.5, 1.5), 0.01)
             for s in np.arange(BEHIND + rng.uniform(0, step), last, step):
+                if road.is_side_road(s, 2.5):
+                    continue
                 things.append(_set(tree(rng), road, side, s + rng.normal(0, 0.8), edge + rng.uniform(0.1, 0.4)))
         for s in rng.uniform(BEHIND, last, rng.poisson(post_density * span)):
+            if road.is_side_road(s, 0.6):
+                continue
             make = (lamp_post, sign_post, sign_post, bollard)[rng.integers(4)]
             put = _facing_traffic if make is sign_post else _set
             things.append(put(make(rng), road, side, s, edge + rng.uniform(-0.1, 0.2)))
@@ -176,6 +180,12 @@ def _row_of_fronts(road: Road, side: int, end: float, rng: Generator) -> list[Me
     away = road.front(side)
     while s < last:
         length = float(rng.uniform(9, 24))
+        corner = road.side_road - SIDE_ROAD_HALF - 2.0
+        if s < corner + 2 * SIDE_ROAD_HALF + 4.0 and s + length > corner:
+            length = corner - s
+            if length < 6:
+                s = corner + 2 * SIDE_ROAD_HALF + 4.0
+                continue
         if rng.random() < (0.88 if town else 0.3):
             things.append(_set(house(rng, length), road, side, s + length / 2, away + rng.uniform(0, 1.2) + 0.3))
         else:
@@ -186,5 +196,5 @@ def _row_of_fronts(road: Road, side: int, end: float, rng: Generator) -> list[Me
             step = min(length - rng.uniform(0, 3), 12.0)
             before = min(road.back(side) + 0.4, away - 0.5)
             things.append(_set(frontier(rng, step), road, side, s + length / 2, max(before, road.back(side) + 0.15)))
-        s += length + (0.0 if town and rng.random() < 0.6 else float(rng.uniform(1, 9)))
+        s += length + (0.05 if town and rng.random() < 0.6 else float(rng.uniform(1, 9)))
     return things

@@ -17,6 +17,8 @@ from c2f_train.synth.mesh import Mesh
 CATEGORIES = ("cyclist", "pedestrian", "car", "truck", "van")
 GAP = 0.5
 """Least free distance between two road users, metres."""
+BEHIND = 24.0
+"""Vehicles start up to this far behind the camera, cyclists and pedestrians less, metres."""
 PEDAL_METRES = 4.5
 """Way of a bicycle in one turn of the pedals."""
 
@@ -71,6 +73,8 @@ class Density:
     leading: float
     pedestrians: float
     cyclists: float
+    crossing: float
+    """Vehicles on the side road, where there is one."""
 
 
 def _vehicle(rng: Generator) -> tuple[str, Mesh]:
@@ -102,7 +106,7 @@ def _parked(road: Road, side: int, last: float, density: Density, rng: Generator
     step, actors = (2.7 if across else 6.2), []
     taken = density.parked * rng.uniform(0.5, 1.4)
     for s in np.arange(-3 + rng.uniform(0, step), last, step):
-        if rng.random() > taken:
+        if rng.random() > taken or road.is_side_road(s, 2.5):
             continue
         if across:
             turn = sign * np.pi / 2 * rng.choice([-1, 1]) + rng.normal(0, 0.04)
@@ -124,9 +128,25 @@ def _moving(road: Road, drive: Drive, duration: float, reach: float, density: De
         low, high = 4.0, end - speed * duration + reach
         for s in rng.uniform(low, high, rng.poisson(density.oncoming * (high - low) / 100)):
             actors.append(_driven(rng, s, middle + rng.normal(0, 0.15), speed))
-        speed = max(drive.speed + rng.normal(0, 1.5), 0.0)
-        for s in rng.uniform(7, 7 + reach, rng.poisson(density.leading * reach / 100)):
+        # In the camera's lane nobody comes from behind; in another one they overtake, or are overtaken.
+        own = -middle == drive.lane
+        speed = max(drive.speed + (rng.normal(0, 1.5) if own else rng.normal(1.5, 3.0)), 0.0)
+        low, high = (7.0 if own else -BEHIND), 7.0 + reach
+        for s in rng.uniform(low, high, rng.poisson(density.leading * (high - low) / 100)):
             actors.append(_driven(rng, s, -middle + rng.normal(0, 0.15), speed))
+    return actors
+
+
+def _across(road: Road, duration: float, density: Density, rng: Generator) -> list[Actor]:
+    """Vehicles on the side road, that cross the road some time."""
+    actors = []
+    for _ in range(rng.poisson(density.crossing) if np.isfinite(road.side_road) else 0):
+        sign, speed = int(rng.choice([-1, 1])), rng.uniform(3, 9)
+        way = speed * rng.uniform(-0.6, duration + 1.5)
+        s = road.side_road - sign * rng.uniform(1.3, 1.7)
+        category, shape = _vehicle(rng)
+        turn = -sign * np.pi / 2
+        actors.append(Actor(category, (s, sign * way), (0.0, -sign * speed), turn, 0.0, shape, vehicle_coat(rng)))
     return actors
 
 
@@ -134,7 +154,7 @@ def _on_foot(road: Road, side: int, last: float, density: Density, rng: Generato
     """Pedestrians on the pavement of a side, some in company, some standing, some crossing."""
     actors, sign = [], -1 if side == 0 else 1
     busy = density.pedestrians * rng.gamma(1.5, 1 / 1.5)
-    for s in rng.uniform(0, last, rng.poisson(busy * last / 100)):
+    for s in rng.uniform(-BEHIND / 4, last, rng.poisson(busy * last / 100)):
         d = sign * rng.uniform(road.kerb(side) + 0.8, road.back(side) - 0.3)
         kind = rng.random()
         if kind < 0.12:
@@ -152,7 +172,7 @@ def _on_foot(road: Road, side: int, last: float, density: Density, rng: Generato
 
 def _riding(road: Road, drive: Drive, last: float, density: Density, rng: Generator) -> list[Actor]:
     actors = []
-    for s in rng.uniform(4, last, rng.poisson(density.cyclists * last / 100)):
+    for s in rng.uniform(-BEHIND / 2, last, rng.poisson(density.cyclists * last / 100)):
         sign = -1 if rng.random() < 0.6 else 1
         d = sign * (road.half_width - rng.uniform(0.3, 0.8))
         actors.append(_person(rng, "cyclist", s, d, (-sign * rng.uniform(2.5, 6.0), 0.0)))
@@ -166,7 +186,8 @@ def random_traffic(
     last = drive.s(duration) + reach
     # fmt: off
     wanted = [
-        *_moving(road, drive, duration, reach, density, rng), *_riding(road, drive, last, density, rng),
+        *_across(road, duration, density, rng), *_moving(road, drive, duration, reach, density, rng),
+        *_riding(road, drive, last, density, rng),
         *_parked(road, 0, last, density, rng), *_parked(road, 1, last, density, rng),
         *_on_foot(road, 0, last, density, rng), *_on_foot(road, 1, last, density, rng),
     ]
