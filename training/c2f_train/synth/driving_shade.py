@@ -160,6 +160,20 @@ def _ground(x, y, reach, steep, focal, section, tiles, albedo):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _lit_ground(x, y, albedo, light, to_map, depth, contact, middle, colour):
+    """Light leaving the ground at a world place, written to colour [3]."""
+    lit, open_sky = sunlit(x, y, 0.0, to_map, depth, 0.06) * light[0, 2], 1.25
+    u, v = x - middle[0], y - middle[1]
+    if abs(u) < CONTACT_REACH and abs(v) < CONTACT_REACH:
+        unit = contact.shape[0] / (2 * CONTACT_REACH)
+        near = bilinear(contact, (v + CONTACT_REACH) * unit - 0.5, (u + CONTACT_REACH) * unit - 0.5)[0]
+        open_sky *= near
+        lit *= min(1.0, 0.4 + 0.6 * near)
+    for c in range(3):
+        colour[c] = albedo[c] * (light[1, c] * lit + light[2, c] * open_sky)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _pattern(kind, place, scale, normal, footprint, index):
     """Share 0..1 of the second colour at a place [3] of a thing; bends the normal of leaves."""
     x, y, z = place[0], place[1], place[2]
@@ -235,7 +249,6 @@ def _shade(
     height, width = face.shape
     ray, seen, point, normal = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     place, albedo, weight = np.empty(3), np.empty(3), np.empty(3)
-    unit = contact.shape[0] / (2 * CONTACT_REACH)
     for row in range(height):
         for column in range(width):
             seen[0], seen[1], seen[2] = (column + 0.5 - principal[0]) / focal, (row + 0.5 - principal[1]) / focal, 1.0
@@ -250,14 +263,7 @@ def _shade(
                 reach = -eye[2] / ray[2]
                 x, y = eye[0] + ray[0] * reach, eye[1] + ray[1] * reach
                 _ground(x, y, reach, -ray[2], focal, section, tiles, albedo)
-                lit, open_sky = sunlit(x, y, 0.0, to_map, depth, 0.06) * light[0, 2], 1.25
-                u, v = x - middle[0], y - middle[1]
-                if abs(u) < CONTACT_REACH and abs(v) < CONTACT_REACH:
-                    near = bilinear(contact, (v + CONTACT_REACH) * unit - 0.5, (u + CONTACT_REACH) * unit - 0.5)[0]
-                    open_sky *= near
-                    lit *= min(1.0, 0.4 + 0.6 * near)
-                for c in range(3):
-                    colour[c] = albedo[c] * (light[1, c] * lit + light[2, c] * open_sky)
+                _lit_ground(x, y, albedo, light, to_map, depth, contact, middle, colour)
             else:
                 a, b, c = triangles[triangle]
                 reach = corner_weights(seen, points[a], points[b], points[c], weight) * length
