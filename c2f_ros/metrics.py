@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2f_ros.contract import ContractError
-from c2f_ros.geometry import BoolArray, PlacedMask, count_common, minus
+from c2f_ros.geometry import BoolArray, FloatArray, PlacedMask, count_common, minus
 
 EPSILON = 1e-6
 IMAGE_EPSILON = 1e-10
@@ -285,3 +285,11 @@ class Accuracy:
 
 def _percent(total: float, count: int) -> float | None:
     return None if count == 0 else round(100.0 * total / count, 2)
+
+
+def expected_iou(probability: FloatArray, threshold: float) -> float:
+    """IoU to expect of the thresholded mask if the probabilities are true, 0..1."""
+    inside = probability > threshold
+    common = float(probability[inside].sum())
+    either = float(np.count_nonzero(inside)) + float(probability[~inside].sum())
+    return common / either if either > 0 else 0.0

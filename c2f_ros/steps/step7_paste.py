@@ -9,6 +9,7 @@ from c2f_ros.baselines import keep_under_others
 from c2f_ros.contract import Manifest
 from c2f_ros.crops import paste_window
 from c2f_ros.geometry import EMPTY_MASK, FloatArray, PlacedMask, minus, union
+from c2f_ros.metrics import expected_iou
 from c2f_ros.records import (
     AmodalFrame,
     AmodalInstance,
@@ -70,14 +71,6 @@ def whole_mask(
     if hidden_under == "other_instances":
         return keep_under_others(predicted, visible, labels)
     return union(predicted, visible)
-
-
-def expected_iou(probability: FloatArray, threshold: float) -> float:
-    """IoU to expect of the thresholded mask if the probabilities are true, 0..1."""
-    inside = probability > threshold
-    common = float(probability[inside].sum())
-    either = float(np.count_nonzero(inside)) + float(probability[~inside].sum())
-    return common / either if either > 0 else 0.0
 
 
 def occluders(hidden: PlacedMask, labels: NDArray[np.integer], track_ids: tuple[str, ...]) -> tuple[str, ...]:

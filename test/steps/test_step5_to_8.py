@@ -8,11 +8,12 @@ from frames import FakeEngine, bundle, header, labels_with, manifest, paired
 
 from c2f_ros.contract import EngineError, InputError
 from c2f_ros.geometry import minus
+from c2f_ros.metrics import expected_iou
 from c2f_ros.parameters import make_parameters
 from c2f_ros.pipeline import Pipeline
 from c2f_ros.records import Batch, MaskProbabilities, Status
 from c2f_ros.steps.step6_engine import run_engine
-from c2f_ros.steps.step7_paste import expected_iou, occluders
+from c2f_ros.steps.step7_paste import occluders
 from c2f_ros.steps.step8_publish import to_message
 
 

@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 from tqdm import tqdm
 
 from c2f_ros.baselines import BASELINES, keep_under_others
 from c2f_ros.contract import MASK_CHANNELS, CropSpec, InputSpec, Manifest, TemporalSpec
 from c2f_ros.crops import observe_object, paste_window, window_inputs
 from c2f_ros.geometry import FloatArray, PlacedMask, union
-from c2f_ros.metrics import EVERYTHING, Selection
+from c2f_ros.metrics import EVERYTHING, Selection, expected_iou
 from c2f_ros.records import Observation, SourceFrame
 from c2f_ros.sources.datasets import Dataset
 from c2f_ros.sources.predicted import FIRST_UNMATCHED_ID
@@ -157,14 +156,7 @@ def _predictor_answers(
     probabilities = predict(*inputs_of(windows, view))
     for probability, window, target in zip(probabilities, windows, seen, strict=True):
         pasted = paste(probability, window, view, *frame.labels.shape)
-        score = _expected_iou(probability, view.threshold)
+        score = expected_iou(probability, view.threshold)
         rows[name].append(Answer(union(pasted, target.given), score))
         rows[name + RULE].append(Answer(keep_under_others(pasted, target.given, frame.labels), score))
     return rows
-
-
-def _expected_iou(probability: FloatArray, threshold: float) -> float:
-    """The `amodal_score` of the runtime: IoU of the thresholded mask if the probabilities are true, 0..1."""
-    inside = probability > threshold
-    either = float(np.count_nonzero(inside)) + float(probability[~inside].sum())
-    return float(probability[inside].sum()) / either if either > 0 else 0.0
