@@ -12,11 +12,12 @@ import torch
 from c2f_ros.bundle import load_bundle
 from c2f_ros.geometry import FloatArray
 from c2f_train.config import TrainConfig
+from c2f_train.model.decoding import Draw, most_likely
 from c2f_train.model.network import C2FNetwork
 from c2f_train.model.unet import UNet
 
 Predictor = Callable[[FloatArray, FloatArray], FloatArray]
-"""image [N, 3, S, S] normalized, masks [N, 3, S, S] -> amodal probabilities [N, S, S]."""
+"""image [N, 3, S, S] normalized, masks [N, M, S, S] (video: [N, T, ...]) -> amodal probabilities [N, S, S]."""
 
 
 def bundle_predictor(folder: Path, threads: int) -> Predictor:
@@ -28,12 +29,12 @@ def bundle_predictor(folder: Path, threads: int) -> Predictor:
     return lambda image, masks: session.run(["amodal"], {"image": image, "masks": masks})[0]
 
 
-def network_predictor(network: C2FNetwork) -> Predictor:
-    """The torch network."""
+def network_predictor(network: C2FNetwork, draw: Draw = most_likely) -> Predictor:
+    """The torch network; draw: how it chooses tokens, deterministically or by `decoding.seeded`."""
 
     def predict(image: FloatArray, masks: FloatArray) -> FloatArray:
         with torch.no_grad():
-            return network(torch.from_numpy(image), torch.from_numpy(masks))[0].numpy().astype(np.float32)
+            return network(torch.from_numpy(image), torch.from_numpy(masks), draw)[0].numpy().astype(np.float32)
 
     return predict
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 
 from c2f_train.commands.options import RUN, add_other_data, add_out, add_work
-from c2f_train.config import load_config
+from c2f_train.config import TrainConfig, load_config
 
 NAME = "evaluate"
 HELP = "Score the bundle and its rivals beside the baselines."
@@ -18,6 +19,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_work(parser)
     add_out(parser)
     add_other_data(parser)
+    parser.add_argument(
+        "--sampled", type=int, nargs="*", default=[], metavar="SEED",
+        help="also score the trained network with the paper's sampling (top 3, Gumbel noise 4.5), once per seed",
+    )  # fmt: skip
     parser.add_argument("--no-ap", action="store_true", help="leave out AP and AR")
 
 
@@ -28,7 +33,8 @@ def run(options: argparse.Namespace) -> None:
     from c2f_train.completion import completion_predictor, load_completion
     from c2f_train.evaluate import View, evaluate
     from c2f_train.evaluation_report import terminal_text, write_report
-    from c2f_train.predictors import bundle_predictor, load_unet, unet_predictor
+    from c2f_train.model.decoding import seeded
+    from c2f_train.predictors import bundle_predictor, load_network, load_unet, network_predictor, unet_predictor
     from c2f_train.samples import input_spec
     from c2f_train.sequences import generated_sequences, recorded_sequences
 
@@ -42,6 +48,10 @@ def run(options: argparse.Namespace) -> None:
     views = dict.fromkeys(predictors, own)
     predictors[config.name] = bundle_predictor(options.out, options.threads)
     views[config.name] = View.of(load_bundle(options.out).manifest)
+    for seed in options.sampled:
+        name = f"{config.name}, sampled with seed {seed}"
+        predictors[name] = network_predictor(load_network(sampling(config), folder), seeded(seed))
+        views[name] = views[config.name]
     generated = {about.name: options.work / about.name for about in config.data.test + config.data.held_out}
     sets = {name: generated_sequences(path) for name, path in generated.items()}
     sets |= {path.name: recorded_sequences(path) for path in options.also}
@@ -57,3 +67,9 @@ def run(options: argparse.Namespace) -> None:
         write_report(result, folder / "evaluation" / name)
     (folder / "evaluation.json").write_text(json.dumps(rows, indent=1))
     (folder / "evaluation.md").write_text("\n\n".join(text) + "\n")
+
+
+def sampling(config: TrainConfig) -> TrainConfig:
+    """`config` with the published sampling (spec 6.2, 6.5): three most likely tokens, Gumbel noise of 4.5."""
+    inference = replace(config.network.inference, top_k=3, temperature=4.5, confidence="published", decode="hard")
+    return replace(config, network=replace(config.network, inference=inference))

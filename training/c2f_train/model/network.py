@@ -107,17 +107,18 @@ class C2FNetwork(nn.Module):
         tokens = torch.multinomial(probability.flatten(0, 1), 1).reshape(logits.shape[:2])
         return self.tokenizer.decode(tokens)
 
-    def forward(self, image: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Deterministic inference of the (newest) frame: amodal and coarse coverage [N, S, S], tokens [N, L].
+    def forward(self, image: Tensor, masks: Tensor, draw: Draw = most_likely) -> tuple[Tensor, Tensor, Tensor]:
+        """Inference of the (newest) frame: amodal and coarse coverage [N, S, S], tokens [N, L].
 
-        With `inference.output: sum` the first is (refined + coarse) / 2: threshold it at 0.25.
+        draw: how tokens are chosen; the default is deterministic and is what is exported. With `inference.output: sum`
+        the first is (refined + coarse) / 2: threshold it at 0.25.
         """
         frames = self.config.frames
         if frames > 1:
             image, masks = image.flatten(0, 1), masks.flatten(0, 1)
         features = self.features(image, masks)
         visible_tokens = self.tokenizer.encode(masks[:, :1])
-        steps, hidden = self.complete(features, visible_tokens, frames)
+        steps, hidden = self.complete(features, visible_tokens, frames, draw)
         last, features, hidden = _newest(steps[-1], features, hidden, frames)
         coverage = self.tokenizer.coverage(self.coarse(last))
         amodal = coverage
