@@ -34,7 +34,6 @@ from c2f_train.model.network import C2FNetwork
 
 OPSET = 17
 GRAPH, GOLDEN, MANIFEST = "c2f.onnx", "golden.npz", "manifest.yaml"
-OUTPUTS = ("amodal", "coarse", "tokens")
 PARITY = 1e-3
 """Largest difference of probabilities between torch and ONNX Runtime that an export may show (small ones: 1e-6)."""
 GOLDEN_TOLERANCE = 2e-3
@@ -42,16 +41,34 @@ GOLDEN_TOLERANCE = 2e-3
 BATCH_MIB = 400
 """Activations of one engine call, roughly, that decide how many objects of a large model it may take."""
 
+Shapes = dict[str, tuple[int, ...]]
 Batch = tuple[Tensor, Tensor]
 """image [N, 3, S, S] and masks [N, M, S, S]; of a video model [N, T, 3, S, S] and [N, T, M, S, S]."""
 
 
-def export_onnx(module: nn.Module, example: Batch, outputs: tuple[str, ...], file: Path) -> None:
+def output_shapes(config: NetworkConfig) -> Shapes:
+    """The graph's outputs in order, each with its shape after N."""
+    size = config.crop_size
+    return {"amodal": (size, size), "coarse": (size, size), "tokens": (config.grid**2,)}
+
+
+class _TwoInputs(nn.Module):
+    """`module(image, masks)`: the exporter takes every further argument, also one with a default, for an input."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, image: Tensor, masks: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return self.module(image, masks)
+
+
+def export_onnx(module: nn.Module, example: Batch, outputs: Mapping[str, tuple[int, ...]], file: Path) -> None:
     """Write `module(image, masks)` as ONNX with a dynamic batch N; the other sizes are those of `example`.
 
-    Two runs give equal bytes. Weights that several steps use are stored once.
+    outputs: names in order, each with its shape after N. Two runs give equal bytes. Weights that several steps use are stored once.
     """
-    module = module.eval()
+    module = _TwoInputs(module).eval()
     names, rows = ("image", "masks"), 1 if example[0].ndim == 5 else 2
     dynamic = {name: {0: "N"} for name in (*names, *outputs)}
     with warnings.catch_warnings(), torch.no_grad():
@@ -62,13 +79,23 @@ def export_onnx(module: nn.Module, example: Batch, outputs: tuple[str, ...], fil
         )  # fmt: skip
     model = onnx.load(str(file))
     for value in model.graph.output:
-        value.type.tensor_type.shape.dim[0].dim_param = "N"
+        _set_shape(value.type.tensor_type.shape, ("N", *outputs[value.name]))
     model.doc_string = ""
     for node in model.graph.node:
         node.doc_string = ""
     _share_weights(model.graph)
     onnx.save(model, str(file))
     onnx.checker.check_model(str(file))
+
+
+def _set_shape(shape: onnx.TensorShapeProto, sizes: tuple[int | str, ...]) -> None:
+    """The exporter does not always find the sizes that are fixed."""
+    del shape.dim[:]
+    for size in sizes:
+        if isinstance(size, str):
+            shape.dim.add(dim_param=size)
+        else:
+            shape.dim.add(dim_value=size)
 
 
 def _share_weights(graph: onnx.GraphProto) -> None:
@@ -116,7 +143,7 @@ def export_bundle(
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         part = Path(temporary) / "bundle"
         part.mkdir()
-        export_onnx(network, golden, OUTPUTS, part / GRAPH)
+        export_onnx(network, golden, output_shapes(network.config), part / GRAPH)
         difference, amodal = parity(network, part / GRAPH, golden)
         np.savez_compressed(part / GOLDEN, image=golden[0].numpy(), masks=golden[1].numpy(), amodal=amodal)
         manifest = Manifest(
@@ -152,10 +179,9 @@ def _graph(config: NetworkConfig, crop: CropSpec, spec: InputSpec, file: Path) -
         TensorSpec("image", "float32", ("N", *frames, 3, size, size)),
         TensorSpec("masks", "float32", ("N", *frames, planes, size, size)),
     )
-    outputs = (
-        TensorSpec("amodal", "float32", ("N", size, size)),
-        TensorSpec("coarse", "float32", ("N", size, size)),
-        TensorSpec("tokens", "int64", ("N", config.grid**2)),
+    outputs = tuple(
+        TensorSpec(name, "int64" if name == "tokens" else "float32", ("N", *shape))
+        for name, shape in output_shapes(config).items()
     )
     return GraphSpec(file.name, sha256(file), inputs, outputs, batch_limit(config))
 
@@ -182,7 +208,7 @@ def parity(network: C2FNetwork, graph: Path, golden: Batch) -> tuple[float, np.n
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    found = session.run(list(OUTPUTS), {"image": golden[0].numpy(), "masks": golden[1].numpy()})
+    found = session.run(None, {"image": golden[0].numpy(), "masks": golden[1].numpy()})
     difference = max(float(np.abs(expected[i] - found[i]).max()) for i in (0, 1))
     wrong = int((expected[2] != found[2]).sum())
     if not difference <= PARITY or wrong:

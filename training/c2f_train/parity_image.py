@@ -108,8 +108,8 @@ def cut_targets(masks: BoolArray, boxes: list[Box], size: int) -> BoolArray:
 
 
 def entropy(logits: Tensor, target: BoolArray) -> float:
-    """Mean binary cross entropy of logits [T, 1, S, S] (spec 12.5)."""
-    return float(F.binary_cross_entropy_with_logits(logits[:, 0], floats(target)))
+    """Mean binary cross entropy of logits [T, 1, S, S] as published (spec 12.5): of the sigmoid, which saturates."""
+    return float(F.binary_cross_entropy(logits[:, 0].sigmoid(), floats(target)))
 
 
 def pasted(maps: Tensor, boxes: list[Box], height: int, width: int) -> FloatArray:
