@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,20 @@ from c2f_ros.contract import ContractError
 PRECISIONS = ("32", "bf16", "16")
 
 
-class Mixed(MixedPrecision):
-    """Autocast without a cast of the inputs: targets and weights of losses stay float32."""
+class Autocast(Precision):
+    """Forward passes in bfloat16 where that is safe; inputs, so targets and weights of losses, stay float32."""
+
+    precision = "bf16-mixed"
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+
+    def forward_context(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self._device, torch.bfloat16)
+
+
+class ScaledAutocast(MixedPrecision):
+    """The same in float16, with the loss scaled."""
 
     def convert_input(self, data: Any) -> Any:
         return data
@@ -75,6 +88,11 @@ class Engine:
         return self.fabric.device
 
     @property
+    def is_scaled(self) -> bool:
+        """Whether losses are scaled before the backward pass, as float16 needs."""
+        return isinstance(self.fabric.strategy.precision, ScaledAutocast)
+
+    @property
     def ranks(self) -> int:
         """How many processes train together."""
         return self.fabric.world_size
@@ -110,4 +128,4 @@ class Engine:
 def _precision(name: str, device: str) -> Precision:
     if name == "32":
         return Precision()
-    return Mixed("bf16-mixed" if name == "bf16" else "16-mixed", device)
+    return Autocast(device) if name == "bf16" else ScaledAutocast("16-mixed", device)

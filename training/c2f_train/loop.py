@@ -58,6 +58,7 @@ class _Run:
         self.stage, self.engine, self.about = stage, engine, about
         self.file, self.table = folder / f"{stage.name}.pt", folder / f"{stage.name}.csv"
         self.pictures = folder / "samples"
+        folder.mkdir(parents=True, exist_ok=True)
         stage.open(engine)
         self.average = Average(stage.module, stage.decay)
         self.shown: dict[str, Tensor] = {}

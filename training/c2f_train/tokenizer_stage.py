@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from c2f_ros.contract import ContractError
 from c2f_train.adversarial import DiscriminatorObjective, PatchDiscriminator, adaptive_weight, generator_loss
 from c2f_train.batches import masks_at
 from c2f_train.config import TokenizerLossConfig, TrainConfig
@@ -87,6 +88,8 @@ class AdversarialTokenizerStage(TokenizerStage):
         self.rival = DiscriminatorObjective(self.discriminator, self.loss.adversarial)
 
     def open(self, engine: Engine) -> None:
+        if engine.is_scaled:
+            raise ContractError("the adversarial loss needs unscaled gradients; train it with --precision bf16 or 32")
         super().open(engine)
         self.rival_optimizer = make_optimizer(self.rival, self.config.optimizer)
         self.wrapped_rival, self.rival_stepper = engine.wrap(self.rival, self.rival_optimizer)
