@@ -15,16 +15,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from c2f_ros.contract import MASK_CHANNELS, to_plain
+from c2f_ros.contract import MASK_CHANNELS, CropSpec, to_plain
 from c2f_ros.geometry import FloatArray
 from c2f_train.batches import masks_at
 from c2f_train.checkpoint import load_checkpoint
 from c2f_train.config import StageConfig, TrainConfig, save_config
 from c2f_train.engine import Engine, EngineConfig, Part
+from c2f_train.evaluate import View
 from c2f_train.loop import run_stage
 from c2f_train.model.completion import CompletionNetwork
 from c2f_train.pictures import contact_sheet
 from c2f_train.predictors import Predictor
+from c2f_train.samples import input_spec
 from c2f_train.stages import Inputs, Stage
 from c2f_train.store import SampleStore
 
@@ -200,8 +202,13 @@ def load_completion(config: TrainConfig, folder: Path) -> CompletionNetwork:
     return network.eval()
 
 
+def completion_view(crop: CropSpec) -> View:
+    """How the network sees objects: single frames with all of `MASK_CHANNELS`, whatever planes another model gets."""
+    return View(crop, input_spec(crop))
+
+
 def completion_predictor(network: CompletionNetwork) -> Predictor:
-    """The network as a row of an evaluation; masks [N, 3, S, S] hold all of `MASK_CHANNELS`, the image is not used.
+    """The network as a row of an evaluation, with the view `completion_view`; the image is not used.
 
     The eraser is what other objects' visible masks cover (PCNet-M without an order of depth).
     """

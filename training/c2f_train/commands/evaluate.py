@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
     """Test and held-out sets, and whatever `--also` names: a report for each in WORK/run/evaluation, all tables
     together in WORK/run/evaluation.md and .json."""
     from c2f_ros.bundle import load_bundle
-    from c2f_train.completion import completion_predictor, load_completion
+    from c2f_train.completion import completion_predictor, completion_view, load_completion
     from c2f_train.evaluate import View, evaluate
     from c2f_train.evaluation_report import terminal_text, write_report
     from c2f_train.model.decoding import seeded
@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> None:
     if (folder / "completion.pt").exists():
         predictors["completion"] = completion_predictor(load_completion(config, folder))
     views = dict.fromkeys(predictors, own)
+    views["completion"] = completion_view(config.crop)
     predictors[config.name] = bundle_predictor(options.out, options.threads)
     views[config.name] = View.of(load_bundle(options.out).manifest)
     for seed in options.sampled:
