@@ -106,9 +106,9 @@ def make_plan(config: TrainConfig, ablations: Mapping[str, Ablation]) -> Plan:
 
 def _with_base(rows: Sequence[PlannedRow], base: PlannedRow) -> list[PlannedRow]:
     """The rows with the configured one marked; added in front if it is none of them."""
-    if not any(row.identity == base.identity for row in rows):
+    if not any(row.config == base.config for row in rows):
         return [base, *rows]
-    return [replace(row, label=f"{row.label} ({base.label})") if row.identity == base.identity else row for row in rows]
+    return [replace(row, label=f"{row.label} ({base.label})") if row.config == base.config else row for row in rows]
 
 
 def _folder_name(*words: str) -> str:
