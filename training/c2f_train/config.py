@@ -197,7 +197,11 @@ def _one_of(value: str, allowed: tuple[str, ...], name: str) -> None:
 
 def load_config(path: Path) -> TrainConfig:
     """Read and check a YAML file. Raises ContractError (one sentence) on an unknown key or wrong type."""
-    return parse(TrainConfig, yaml.safe_load(path.read_text()), path.name)
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ContractError(f"{path.name} is no YAML file ({' '.join(str(error).split())}); correct it") from None
+    return parse(TrainConfig, content, path.name)
 
 
 def save_config(config: TrainConfig, path: Path) -> None:

@@ -28,7 +28,7 @@ def seeded(seed: int) -> Draw:
         flat = probability.flatten(0, 1).cpu()
         tokens = torch.multinomial(flat, 1, generator=generator).reshape(probability.shape[:2])
         uniform = torch.rand(tokens.shape, generator=generator).clamp_min(1e-20)
-        gumbel = -torch.log(-torch.log(uniform).clamp_min(1e-20))
+        gumbel = -torch.log((-torch.log(uniform)).clamp_min(1e-20))
         return tokens.to(probability.device), gumbel.to(probability.device)
 
     return draw
