@@ -90,7 +90,11 @@ ABLATIONS: dict[str, Ablation] = {
             for steps, paper in ((1, (71.91, 36.57)), (2, None), (3, (71.67, 36.13)), (5, None), (8, None))
         },
     ),
-    "paper_table_4": Ablation("Paper table 4: true or predicted visible masks, with the same weights", {}),
+    "paper_table_4": Ablation(
+        "Paper table 4: true or predicted visible masks, with the same weights",
+        {},
+        note="Simulated ones are the true ones grown, shrunk or with a wavy border, as training augments them.",
+    ),
     "masking": Ablation(
         "How tokens are hidden in training (D2)",
         {
