@@ -66,7 +66,8 @@ class _TwoInputs(nn.Module):
 def export_onnx(module: nn.Module, example: Batch, outputs: Mapping[str, tuple[int, ...]], file: Path) -> None:
     """Write `module(image, masks)` as ONNX with a dynamic batch N; the other sizes are those of `example`.
 
-    outputs: names in order, each with its shape after N. Two runs give equal bytes. Weights that several steps use are stored once.
+    outputs: names in order, each with its shape after N. Two runs give equal bytes. Weights that several steps use are
+    stored once.
     """
     module = _TwoInputs(module).eval()
     names, rows = ("image", "masks"), 1 if example[0].ndim == 5 else 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +46,7 @@ class Recorded:
         try:
             with np.load(file) as content:
                 self._arrays = {name: content[name] for name in content.files}
-        except (OSError, ValueError, EOFError, KeyError) as error:
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise ContractError(f"{file} cannot be read ({error}); copy the folder again") from error
         self.name, self._used = file.stem, set[str]()
 
