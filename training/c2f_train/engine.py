@@ -81,6 +81,10 @@ class Engine:
             strategy=DDPStrategy() if devices * nodes > 1 else "auto",
         )
         self.fabric.launch()
+        if has_gpu:
+            torch.backends.cudnn.benchmark = True
+            if config.precision != "32":
+                torch.set_float32_matmul_precision("high")
 
     @property
     def device(self) -> torch.device:

@@ -168,8 +168,10 @@ def test_pictures_are_written_and_change_nothing(tmp_path, monkeypatch):
     plain = train_network(config, store, tmp_path / "plain")
     monkeypatch.setattr(loop, "PICTURE_EVERY_S", -1.0)
     assert equal(plain, train_network(config, store, tmp_path / "pictured"))
-    names = sorted(file.name for file in (tmp_path / "pictured" / "samples").glob("*.png"))
-    assert names == sorted(f"{s}_{n:06d}.png" for s in ("tokenizer", "transformer", "refiner") for n in (1, 2, 3))
+    train_unet(config, store, tmp_path / "pictured")
+    names = {file.name for file in (tmp_path / "pictured" / "samples").glob("*.png")}
+    stages = {"tokenizer": 3, "transformer": 3, "refiner": 3, "unet": 6}
+    assert names == {f"{name}_{n + 1:06d}.png" for name, count in stages.items() for n in range(count)}
 
 
 class Line(Stage):
@@ -253,7 +255,8 @@ def test_the_network_trains_without_refiner_and_without_a_visible_branch(tmp_pat
         assert ("visible" in header) == ("attention" in changes)
 
 
-def test_a_video_network_with_hard_decoding_and_the_published_optimizer_trains_on_clips(tmp_path):
+def test_a_video_network_with_hard_decoding_and_the_published_optimizer_trains_on_clips(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "PICTURE_EVERY_S", -1.0)
     config = tiny_config(samples=8)
     network = replace(
         config.network,
@@ -273,3 +276,4 @@ def test_a_video_network_with_hard_decoding_and_the_published_optimizer_trains_o
     amodal, _, tokens = trained(torch.zeros(2, 4, 3, 64, 64), torch.zeros(2, 4, 3, 64, 64))
     assert amodal.shape == (2, 64, 64) and tokens.shape == (2, 64)
     assert not (tmp_path / "transformer.pt").exists()
+    assert (tmp_path / "samples" / "refiner_000002.png").exists()

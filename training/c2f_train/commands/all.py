@@ -40,9 +40,7 @@ def _train(options: argparse.Namespace) -> None:
     if options.devices == 1:
         train.run(options)
         return
-    words = [sys.executable, "-m", "c2f_train.cli", train.NAME, "--unet"] if options.unet else [
-        sys.executable, "-m", "c2f_train.cli", train.NAME
-    ]  # fmt: skip
+    words = [sys.executable, "-m", "c2f_train.cli", train.NAME, *(["--unet"] if options.unet else [])]
     for name in ("config", "work", "threads", "accelerator", "devices", "precision"):
         words += [f"--{name}", str(getattr(options, name))]
     if subprocess.run(words, check=False).returncode:
