@@ -242,9 +242,9 @@ def vgg_and_lpips_files(folder: Path) -> list[str]:
             vgg[f"features.{number}.weight"] = torch.randn(width, before, 3, 3, generator=g) / math.sqrt(9 * before)
             vgg[f"features.{number}.bias"], before = torch.zeros(width), width
     vgg["classifier.0.weight"] = torch.zeros(2, 2)
-    lins = {f"lin{i}.model.1.weight": torch.rand(1, w, 1, 1, generator=g) for i, w in enumerate(WIDTHS)}
+    heads = {f"lin{i}.model.1.weight": torch.rand(1, w, 1, 1, generator=g) for i, w in enumerate(WIDTHS)}
     torch.save(vgg, folder / "vgg16.pth")
-    torch.save(lins, folder / "vgg.pth")
+    torch.save(heads, folder / "vgg.pth")
     return [str(folder / "vgg16.pth"), str(folder / "vgg.pth")]
 
 
