@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import yaml
 from needs_torch import torch
 
 from c2f_train.model.network import C2FNetwork
@@ -52,3 +53,10 @@ def write(folder: Path, vq: Content, c2f: Content) -> tuple[Path, Path]:
     for content, file in zip((vq, c2f), files, strict=True):
         torch.save(content, file)
     return files
+
+
+def settings(folder: Path, **values: object) -> Path:
+    """A YAML file as it comes with a checkpoint."""
+    file = folder / "c2f_seg_TINY.yml"
+    file.write_text(yaml.safe_dump(values))
+    return file
