@@ -47,7 +47,7 @@ class SetConfig:
 
 @dataclass(frozen=True)
 class RecordedConfig:
-    """A data set on disk, in any layout that `c2f_train.sequences` reads.
+    """A data set on disk, in any layout that `c2f_train.data.sequences` reads.
 
     split: such as `train`; empty: all of it. kind: a layout's name, or `auto`. visible: where the visible masks come
     from, `truth` or the path of a results file (COCO format).

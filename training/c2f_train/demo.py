@@ -21,8 +21,8 @@ from c2f_train.cli import main as c2f_train
 from c2f_train.commands.options import RUN
 from c2f_train.config import TrainConfig, load_config, save_config
 from c2f_train.data_config import SetConfig
-from c2f_train.evaluation_report import table
-from c2f_train.evaluation_result import Row
+from c2f_train.scores.evaluation_report import table
+from c2f_train.scores.evaluation_result import Row
 
 PRESET = Path(__file__).resolve().parents[1] / "configs" / "tiny.yaml"
 CONFIG, WORK, MODEL, BAG, REPLAY = "demo.yaml", "work", "model", "bag", "replay"

@@ -11,14 +11,14 @@ import torch
 
 from c2f_ros.contract import to_plain
 from c2f_train.config import TrainConfig, save_config
-from c2f_train.engine import Engine, EngineConfig
-from c2f_train.loop import run_stage
+from c2f_train.data.store import SampleStore
+from c2f_train.fitting.engine import Engine, EngineConfig
+from c2f_train.fitting.loop import run_stage
+from c2f_train.fitting.network_stage import NetworkStage, UNetStage
+from c2f_train.fitting.tokenizer_stage import tokenizer_stage
+from c2f_train.fitting.weights import load_pretrained
 from c2f_train.model.network import C2FNetwork
 from c2f_train.model.unet import UNet
-from c2f_train.network_stage import NetworkStage, UNetStage
-from c2f_train.store import SampleStore
-from c2f_train.tokenizer_stage import tokenizer_stage
-from c2f_train.weights import load_pretrained
 
 CPU = EngineConfig("cpu")
 

@@ -10,8 +10,8 @@ import yaml
 from needs_torch import torch
 
 from c2f_train.model.network import C2FNetwork
-from c2f_train.official_config import PublishedSizes, published_config
-from c2f_train.official_keys import NETWORK_PARTS, published_name
+from c2f_train.official.official_config import PublishedSizes, published_config
+from c2f_train.official.official_keys import NETWORK_PARTS, published_name
 
 TINY = PublishedSizes(
     channels=4, multipliers=(1, 1, 1, 1, 2), blocks=1, z_channels=8, code_dim=4, codebook_size=16,

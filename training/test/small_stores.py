@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from c2f_ros.contract import MASK_CHANNELS, CropSpec
+from c2f_train.data.store import SampleStore
 from c2f_train.data_config import DataConfig, SetConfig
-from c2f_train.store import SampleStore
 
 STILL = DataConfig(
     train=(SetConfig("train", clips=2, frames=3, seed=1),),

@@ -13,13 +13,13 @@ from c2f_ros.contract import ContractError
 from c2f_ros.geometry import place
 from c2f_ros.records import SourceFrame, SourceObject
 from c2f_ros.sources.predicted import true_visible
-from c2f_train import ablation
-from c2f_train.ablation import BASE, limit_samples, make_plan, network_view, run_ablations
-from c2f_train.ablation_report import ablation_text, write_ablation
-from c2f_train.ablation_sets import ABLATIONS, EVERY_SET, VISIBLE_MASKS, choose
+from c2f_train.ablation import variants_run as ablation
+from c2f_train.ablation.variants import ABLATIONS, EVERY_SET, VISIBLE_MASKS, choose
+from c2f_train.ablation.variants_report import ablation_text, write_ablation
+from c2f_train.ablation.variants_run import BASE, limit_samples, make_plan, network_view, run_ablations
 from c2f_train.cli import main
 from c2f_train.config import TrainConfig, load_config
-from c2f_train.simulated_masks import RaggedMasks
+from c2f_train.scores.simulated_masks import RaggedMasks
 
 
 def sequences():

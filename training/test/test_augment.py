@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from c2f_ros.contract import ContractError
-from c2f_train.augment import (
+from c2f_train.data.augment import (
     BLUR,
     GROW,
     MORPHOLOGY,

@@ -9,8 +9,8 @@ from small_stores import rectangle_store
 from tiny import torch
 
 from c2f_ros.contract import ContractError
-from c2f_train.ahead import Ahead
-from c2f_train.batches import MEAN, STD, TrainBatch, batch_at, masks_at, raw_batch, rows_at, to_tensors
+from c2f_train.data.ahead import Ahead
+from c2f_train.data.batches import MEAN, STD, TrainBatch, batch_at, masks_at, raw_batch, rows_at, to_tensors
 from c2f_train.data_config import AugmentConfig
 
 STILL = AugmentConfig(flip=0.0, ragged=0.0)

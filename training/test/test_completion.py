@@ -12,8 +12,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed; `make test` installs it")
 
 from c2f_ros.contract import MASK_CHANNELS, ContractError  # noqa: E402
-from c2f_train import loop  # noqa: E402
-from c2f_train.completion import (  # noqa: E402
+from c2f_train.config import TrainConfig, load_config  # noqa: E402
+from c2f_train.data.store import SampleStore  # noqa: E402
+from c2f_train.fitting import loop  # noqa: E402
+from c2f_train.fitting.completion import (  # noqa: E402
     COVERED,
     CompletionStage,
     Occluded,
@@ -23,10 +25,8 @@ from c2f_train.completion import (  # noqa: E402
     occlude,
     train_completion,
 )
-from c2f_train.config import TrainConfig, load_config  # noqa: E402
-from c2f_train.engine import Part  # noqa: E402
+from c2f_train.fitting.engine import Part  # noqa: E402
 from c2f_train.model.completion import CompletionNetwork  # noqa: E402
-from c2f_train.store import SampleStore  # noqa: E402
 
 SIZE = 32
 

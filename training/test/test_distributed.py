@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="torch is not installed; `make test` install
 import torch
 from two_ranks import train
 
-from c2f_train.engine import Engine, EngineConfig
+from c2f_train.fitting.engine import Engine, EngineConfig
 
 SCRIPT = Path(__file__).with_name("two_ranks.py")
 

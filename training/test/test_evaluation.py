@@ -20,11 +20,11 @@ from c2f_ros.metrics import Selection
 from c2f_ros.sources.datasets import Dataset, Refusals
 from c2f_ros.sources.parts import Part
 from c2f_ros.sources.predicted import Results
-from c2f_train.coco_scores import CocoDetections, CocoTruth, encode
-from c2f_train.evaluate import RULE, View, evaluate
-from c2f_train.evaluation_cases import Case, Extremes
-from c2f_train.evaluation_report import table, terminal_text, write_report
-from c2f_train.evaluation_result import EvaluationResult, read_object_list, write_object_list
+from c2f_train.scores.coco_scores import CocoDetections, CocoTruth, encode
+from c2f_train.scores.evaluate import RULE, View, evaluate
+from c2f_train.scores.evaluation_cases import Case, Extremes
+from c2f_train.scores.evaluation_report import table, terminal_text, write_report
+from c2f_train.scores.evaluation_result import EvaluationResult, read_object_list, write_object_list
 
 CROP = CropSpec("square", 32, 2.0, 0.3)
 INPUT = InputSpec("rgb", (0.0,) * 3, (1.0,) * 3, MASK_CHANNELS)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from tiny import tiny_config, torch
 
-from c2f_train.evaluate import RULE, evaluate, table
-from c2f_train.predictors import network_predictor
-from c2f_train.sequences import clip_frames, generated_sequences
+from c2f_train.data.sequences import clip_frames, generated_sequences
+from c2f_train.scores.evaluate import RULE, evaluate, table
+from c2f_train.scores.predictors import network_predictor
 from c2f_train.synth.generate import generate_clip, generate_set
 from c2f_train.synth.scene import SceneConfig
 

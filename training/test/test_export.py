@@ -17,9 +17,9 @@ from c2f_train import export
 from c2f_train.export import batch_limit, export_bundle, export_onnx, output_shapes, sha256
 from c2f_train.model.config import NetworkConfig
 from c2f_train.model.network import C2FNetwork
-from c2f_train.official_bundle import INPUT, published_crop
-from c2f_train.official_config import IMAGE, VIDEO, published_config
-from c2f_train.synthetic_input import steady_seeds, synthetic_batch
+from c2f_train.official.official_bundle import INPUT, published_crop
+from c2f_train.official.official_config import IMAGE, VIDEO, published_config
+from c2f_train.official.synthetic_input import steady_seeds, synthetic_batch
 
 PLANES = ("visible", "others", "inside")
 

@@ -9,20 +9,20 @@ import pytest
 from tiny import tiny_config, torch
 
 from c2f_ros.contract import ContractError
-from c2f_train.adversarial import (
+from c2f_train.config import ScheduleConfig
+from c2f_train.fitting.adversarial import (
     DiscriminatorObjective,
     PatchDiscriminator,
     adaptive_weight,
     discriminator_loss,
     generator_loss,
 )
-from c2f_train.config import ScheduleConfig
-from c2f_train.losses import coverage_loss, draw_masking, mask_loss, network_loss, token_loss
+from c2f_train.fitting.losses import coverage_loss, draw_masking, mask_loss, network_loss, token_loss
+from c2f_train.fitting.optimizer import PublishedAdamW, learning_rate, optimizer_groups, rate_share
+from c2f_train.fitting.perceptual import VGG16, WIDTHS, Lpips, PyramidLoss, make_perceptual
+from c2f_train.fitting.weights import load_pretrained, tensors_of
 from c2f_train.model.network import C2FNetwork, Prediction
 from c2f_train.model.tokenizer import Codebook
-from c2f_train.optimizer import PublishedAdamW, learning_rate, optimizer_groups, rate_share
-from c2f_train.perceptual import VGG16, WIDTHS, Lpips, PyramidLoss, make_perceptual
-from c2f_train.weights import load_pretrained, tensors_of
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from published_checkpoint import TINY, TINY_VIDEO, settings
 
 from c2f_ros.contract import ContractError
 from c2f_train.model.network import C2FNetwork
-from c2f_train.official import load_official
-from c2f_train.official_config import IMAGE, VIDEO, published_config
-from c2f_train.official_keys import UNUSED_TENSORS, published_name
-from c2f_train.synthetic_input import synthetic_batch
+from c2f_train.official.checkpoints import load_official
+from c2f_train.official.official_config import IMAGE, VIDEO, published_config
+from c2f_train.official.official_keys import UNUSED_TENSORS, published_name
+from c2f_train.official.synthetic_input import synthetic_batch
 
 
 @pytest.fixture

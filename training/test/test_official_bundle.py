@@ -21,9 +21,9 @@ from c2f_ros.records import AmodalFrame, Frame, PairedFrame
 from c2f_ros.steps.step1_read import instances_of_labels
 from c2f_train.commands import import_official as command
 from c2f_train.model.network import C2FNetwork
-from c2f_train.official_config import PublishedSizes
-from c2f_train.parity import load_checkpoint
-from c2f_train.parity_image import with_steps
+from c2f_train.official.official_config import PublishedSizes
+from c2f_train.official.parity import load_checkpoint
+from c2f_train.official.parity_image import with_steps
 
 
 @pytest.fixture

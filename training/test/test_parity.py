@@ -15,8 +15,8 @@ from needs_torch import torch
 from c2f_ros.contract import ContractError
 from c2f_train.commands import parity as command
 from c2f_train.model.network import C2FNetwork
-from c2f_train.parity import load_checkpoint, run_parity
-from c2f_train.parity_checks import Checks, Recorded, stride_of
+from c2f_train.official.parity import load_checkpoint, run_parity
+from c2f_train.official.parity_checks import Checks, Recorded, stride_of
 
 
 @pytest.fixture

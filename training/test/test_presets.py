@@ -6,11 +6,11 @@ import pytest
 from tiny import CONFIGS, torch
 
 from c2f_train.config import load_config, save_config
+from c2f_train.fitting.optimizer import never_trained
 from c2f_train.model.network import C2FNetwork
 from c2f_train.model.transformer import TokenTransformer
 from c2f_train.model.unet import UNet
-from c2f_train.official_config import IMAGE, VIDEO, published_config
-from c2f_train.optimizer import never_trained
+from c2f_train.official.official_config import IMAGE, VIDEO, published_config
 
 
 def test_every_configuration_reads_back_as_written(tmp_path):

@@ -12,8 +12,8 @@ from c2f_ros.crops import observe_object, stretch_mask, window_inputs
 from c2f_ros.geometry import EMPTY_MASK, common_sizes, cut_mask, place
 from c2f_ros.records import SourceFrame, SourceObject
 from c2f_ros.sources.predicted import MatchedObject
+from c2f_train.data.samples import AMODAL, RGB, VISIBLE, Cutting, cut_tracks, input_spec, visible_masks
 from c2f_train.data_config import DataConfig
-from c2f_train.samples import AMODAL, RGB, VISIBLE, Cutting, cut_tracks, input_spec, visible_masks
 
 SQUARE, STRETCHED = CropSpec("square", 16, 2.0, 0.22), CropSpec("stretched", 32, 2.0, 0.0)
 OTHERS, INSIDE = 4, 5

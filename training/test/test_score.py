@@ -16,13 +16,13 @@ from c2f_ros.metrics import published_image_iou
 from c2f_ros.sources.datasets import Dataset, Refusals
 from c2f_ros.sources.parts import Part
 from c2f_ros.sources.predicted import read_results
-from c2f_train.coco_scores import encode
 from c2f_train.commands import score as command
-from c2f_train.evaluate import evaluate
-from c2f_train.result_matching import greedy_pairs
-from c2f_train.results_file import read_classes, read_results_file
-from c2f_train.score import JOINED, score_results
-from c2f_train.sequences import open_sequences
+from c2f_train.data.sequences import open_sequences
+from c2f_train.scores.coco_scores import encode
+from c2f_train.scores.evaluate import evaluate
+from c2f_train.scores.result_matching import greedy_pairs
+from c2f_train.scores.results_file import read_classes, read_results_file
+from c2f_train.scores.score import JOINED, score_results
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 

@@ -8,7 +8,7 @@ from dataset_files import result
 from recordings import FRAMES, write_movid
 
 from c2f_ros.contract import InputError
-from c2f_train.sequences import generated_sequences, open_sequences, recorded_sequences
+from c2f_train.data.sequences import generated_sequences, open_sequences, recorded_sequences
 from c2f_train.synth.generate import generate_set
 from c2f_train.synth.scene import SceneConfig
 

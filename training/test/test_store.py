@@ -11,14 +11,14 @@ import pytest
 from small_stores import STILL
 
 from c2f_ros.contract import MASK_CHANNELS, ContractError, CropSpec, InputError
-from c2f_train import store as store_module
+from c2f_train.data import store as store_module
+from c2f_train.data.samples import AMODAL, VISIBLE, Cutting, cut_tracks
+from c2f_train.data.sequences import open_sequences
+from c2f_train.data.store import open_store, write_store
+from c2f_train.data.training_sources import Source, training_sources
 from c2f_train.data_config import RecordedConfig
-from c2f_train.samples import AMODAL, VISIBLE, Cutting, cut_tracks
-from c2f_train.sequences import open_sequences
-from c2f_train.store import open_store, write_store
 from c2f_train.synth.generate import generate_set
 from c2f_train.synth.scene import SceneConfig
-from c2f_train.training_sources import Source, training_sources
 
 CROP = CropSpec("square", 16, 2.0, 0.22)
 DATA = replace(STILL, scale_jitter=0.1, shift_jitter=0.05, unsegmented_fraction=0.3)
@@ -169,6 +169,7 @@ def test_sources_of_a_configuration_are_its_training_sets_and_recorded_ones(tmp_
 
 
 def test_cutting_needs_neither_torch_nor_pycocotools():
-    code = "import sys; sys.modules.update(torch=None, pycocotools=None); import c2f_train.store, c2f_train.augment"
+    code = "import sys; sys.modules.update(torch=None, pycocotools=None)\n"
+    code += "import c2f_train.data.store, c2f_train.data.augment"
     path = {"PYTHONPATH": ":".join(sys.path), "PATH": ""}
     subprocess.run([sys.executable, "-c", code], check=True, env=path)

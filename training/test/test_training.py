@@ -7,16 +7,16 @@ import yaml
 from tiny import random_store, tiny_config, torch
 
 from c2f_ros.contract import ContractError, to_plain
-from c2f_train import loop
-from c2f_train.checkpoint import Average
 from c2f_train.config import load_config
-from c2f_train.engine import Engine, EngineConfig
-from c2f_train.loop import run_stage
+from c2f_train.fitting import loop
+from c2f_train.fitting.checkpoint import Average
+from c2f_train.fitting.engine import Engine, EngineConfig
+from c2f_train.fitting.loop import run_stage
+from c2f_train.fitting.network_stage import NetworkStage, choose_trained
+from c2f_train.fitting.optimizer import never_trained
+from c2f_train.fitting.stages import Stage
+from c2f_train.fitting.tokenizer_stage import tokenizer_stage
 from c2f_train.model.network import C2FNetwork
-from c2f_train.network_stage import NetworkStage, choose_trained
-from c2f_train.optimizer import never_trained
-from c2f_train.stages import Stage
-from c2f_train.tokenizer_stage import tokenizer_stage
 from c2f_train.train import train_network, train_unet
 
 

@@ -32,7 +32,7 @@ def tiny_config(samples: int = 64) -> TrainConfig:
 
 def random_store(count: int = 32, size: int = 64, frames: int = 1):
     """Samples whose masks are rectangles, the visible one a part of the whole one; tracks of `frames` records."""
-    from c2f_train.store import SampleStore
+    from c2f_train.data.store import SampleStore
 
     rng = np.random.default_rng(0)
     samples = rng.integers(0, 255, (count, 4 + len(MASK_CHANNELS), size, size)).astype(np.uint8)

@@ -11,11 +11,11 @@ import torch
 from tiny import random_store, tiny_config
 from torch import nn
 
-from c2f_train.engine import Engine, EngineConfig
-from c2f_train.loop import run_stage
+from c2f_train.fitting.engine import Engine, EngineConfig
+from c2f_train.fitting.loop import run_stage
+from c2f_train.fitting.network_stage import NetworkStage
+from c2f_train.fitting.tokenizer_stage import AdversarialTokenizerStage
 from c2f_train.model.network import C2FNetwork
-from c2f_train.network_stage import NetworkStage
-from c2f_train.tokenizer_stage import AdversarialTokenizerStage
 
 
 def without_batch_norm(module: nn.Module) -> None:

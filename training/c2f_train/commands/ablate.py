@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from c2f_ros.contract import ContractError
-from c2f_train.ablation_sets import ABLATIONS, EVERY_SET, choose
+from c2f_train.ablation.variants import ABLATIONS, EVERY_SET, choose
 from c2f_train.commands.options import STORE, TOKENIZER_STORE, add_work
 from c2f_train.config import TrainConfig, load_config
 
 if TYPE_CHECKING:
-    from c2f_train.evaluate import Sequences
+    from c2f_train.scores.evaluate import Sequences
 
 NAME = "ablate"
 HELP = "Train and score variants: the paper's ablations, and where paper and code disagree."
@@ -54,10 +54,10 @@ def run(options: argparse.Namespace) -> None:
 
     import torch
 
-    from c2f_train.ablation import limit_samples, run_ablations
-    from c2f_train.ablation_report import ablation_text, write_ablation
-    from c2f_train.engine import Engine, EngineConfig
-    from c2f_train.store import open_store
+    from c2f_train.ablation.variants_report import ablation_text, write_ablation
+    from c2f_train.ablation.variants_run import limit_samples, run_ablations
+    from c2f_train.data.store import open_store
+    from c2f_train.fitting.engine import Engine, EngineConfig
 
     torch.set_num_threads(options.threads)
     if options.samples is not None:
@@ -72,8 +72,8 @@ def run(options: argparse.Namespace) -> None:
 
 def scored_data(options: argparse.Namespace, config: TrainConfig) -> dict[str, Mapping[str, Sequences]]:
     """Per data set to score on its sequences with true visible masks, and with predicted or simulated ones."""
-    from c2f_train.sequences import open_sequences
-    from c2f_train.simulated_masks import RaggedMasks
+    from c2f_train.data.sequences import open_sequences
+    from c2f_train.scores.simulated_masks import RaggedMasks
 
     paths = options.data or [options.work / about.name for about in config.data.test]
     if not paths:

@@ -30,13 +30,13 @@ def run(options: argparse.Namespace) -> None:
     """Test and held-out sets, and whatever `--also` names: a report for each in WORK/run/evaluation, all tables
     together in WORK/run/evaluation.md and .json."""
     from c2f_ros.bundle import load_bundle
-    from c2f_train.completion import completion_predictor, completion_view, load_completion
-    from c2f_train.evaluate import View, evaluate
-    from c2f_train.evaluation_report import terminal_text, write_report
+    from c2f_train.data.samples import input_spec
+    from c2f_train.data.sequences import generated_sequences, recorded_sequences
+    from c2f_train.fitting.completion import completion_predictor, completion_view, load_completion
     from c2f_train.model.decoding import seeded
-    from c2f_train.predictors import bundle_predictor, load_network, load_unet, network_predictor, unet_predictor
-    from c2f_train.samples import input_spec
-    from c2f_train.sequences import generated_sequences, recorded_sequences
+    from c2f_train.scores.evaluate import View, evaluate
+    from c2f_train.scores.evaluation_report import terminal_text, write_report
+    from c2f_train.scores.predictors import bundle_predictor, load_network, load_unet, network_predictor, unet_predictor
 
     config, folder = load_config(options.config), options.work / RUN
     own = View(config.crop, input_spec(config.crop, config.network.mask_channels))

@@ -27,10 +27,10 @@ def run(options: argparse.Namespace) -> None:
     """The bundle; the numbers of an earlier evaluation go into its manifest."""
     import torch
 
-    from c2f_train.batches import batch_at
+    from c2f_train.data.batches import batch_at
+    from c2f_train.data.store import open_store
     from c2f_train.export import export_bundle
-    from c2f_train.predictors import load_network
-    from c2f_train.store import open_store
+    from c2f_train.scores.predictors import load_network
 
     torch.set_num_threads(1)
     config, store = load_config(options.config), open_store(options.work / STORE)

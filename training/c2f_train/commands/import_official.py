@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Read, check, export, compare; says what was measured. Raises ContractError in one sentence."""
-    from c2f_train.official_bundle import import_official
+    from c2f_train.official.official_bundle import import_official
 
     report = import_official(
         options.vq, options.c2f, options.config, options.out, options.name or options.out.name,

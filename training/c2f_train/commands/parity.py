@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> None:
     import torch
 
     from c2f_ros.contract import ContractError
-    from c2f_train.parity import run_parity
+    from c2f_train.official.parity import run_parity
 
     torch.set_num_threads(options.threads)
     checks = run_parity(options.folder, lambda text: print(text, flush=True))

@@ -19,8 +19,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """The samples of the network and, if they are cut differently, of the tokenizer."""
-    from c2f_train.store import write_store
-    from c2f_train.training_sources import training_sources
+    from c2f_train.data.store import write_store
+    from c2f_train.data.training_sources import training_sources
 
     config, work = load_config(options.config), options.work
     data, sources = config.data, training_sources(config.data, work)

@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 
 from c2f_ros.metrics import Selection
-from c2f_train.evaluation_report import terminal_text, write_report
-from c2f_train.evaluation_result import read_object_list, write_object_list
-from c2f_train.results_file import read_classes, read_results_file
-from c2f_train.score import score_results
-from c2f_train.sequences import open_sequences
+from c2f_train.data.sequences import open_sequences
+from c2f_train.scores.evaluation_report import terminal_text, write_report
+from c2f_train.scores.evaluation_result import read_object_list, write_object_list
+from c2f_train.scores.results_file import read_classes, read_results_file
+from c2f_train.scores.score import score_results
 
 NAME = "score"
 HELP = "Score masks of any system (COCO results format) in the table of our models."

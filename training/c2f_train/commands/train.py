@@ -28,9 +28,9 @@ def run(options: argparse.Namespace) -> None:
     """Train what the options say on this machine's devices."""
     import torch
 
-    from c2f_train.completion import train_completion
-    from c2f_train.engine import Engine, EngineConfig
-    from c2f_train.store import open_store
+    from c2f_train.data.store import open_store
+    from c2f_train.fitting.completion import train_completion
+    from c2f_train.fitting.engine import Engine, EngineConfig
     from c2f_train.train import train_network, train_unet
 
     torch.set_num_threads(options.threads)

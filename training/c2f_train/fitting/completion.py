@@ -17,18 +17,18 @@ from torch import Tensor, nn
 
 from c2f_ros.contract import MASK_CHANNELS, CropSpec, to_plain
 from c2f_ros.geometry import FloatArray
-from c2f_train.batches import masks_at
-from c2f_train.checkpoint import load_checkpoint
 from c2f_train.config import StageConfig, TrainConfig, save_config
-from c2f_train.engine import Engine, EngineConfig, Part
-from c2f_train.evaluate import View
-from c2f_train.loop import run_stage
+from c2f_train.data.batches import masks_at
+from c2f_train.data.samples import input_spec
+from c2f_train.data.store import SampleStore
+from c2f_train.fitting.checkpoint import load_checkpoint
+from c2f_train.fitting.engine import Engine, EngineConfig, Part
+from c2f_train.fitting.loop import run_stage
+from c2f_train.fitting.pictures import contact_sheet
+from c2f_train.fitting.stages import Inputs, Stage
 from c2f_train.model.completion import CompletionNetwork
-from c2f_train.pictures import contact_sheet
-from c2f_train.predictors import Predictor
-from c2f_train.samples import input_spec
-from c2f_train.stages import Inputs, Stage
-from c2f_train.store import SampleStore
+from c2f_train.scores.evaluate import View
+from c2f_train.scores.predictors import Predictor
 
 NAME = "completion"
 PICTURED = 8

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from c2f_ros.contract import ContractError
-from c2f_train.adversarial import DiscriminatorObjective, PatchDiscriminator, adaptive_weight, generator_loss
-from c2f_train.batches import masks_at
 from c2f_train.config import TokenizerLossConfig, TrainConfig
-from c2f_train.engine import Engine, Part
-from c2f_train.losses import reconstruction_loss
+from c2f_train.data.batches import masks_at
+from c2f_train.data.store import SampleStore
+from c2f_train.fitting.adversarial import DiscriminatorObjective, PatchDiscriminator, adaptive_weight, generator_loss
+from c2f_train.fitting.engine import Engine, Part
+from c2f_train.fitting.losses import reconstruction_loss
+from c2f_train.fitting.optimizer import make_optimizer
+from c2f_train.fitting.perceptual import make_perceptual
+from c2f_train.fitting.pictures import contact_sheet
+from c2f_train.fitting.stages import Inputs, Stage, seed_step, set_rate
 from c2f_train.model.tokenizer import MaskTokenizer
-from c2f_train.optimizer import make_optimizer
-from c2f_train.perceptual import make_perceptual
-from c2f_train.pictures import contact_sheet
-from c2f_train.stages import Inputs, Stage, seed_step, set_rate
-from c2f_train.store import SampleStore
 
 PICTURED = 8
 """Samples on a contact sheet."""

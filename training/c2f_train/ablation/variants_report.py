@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from c2f_train.ablation import AblationResult, PlannedRow
-from c2f_train.ablation_sets import ABLATIONS
-from c2f_train.evaluation_result import Row
+from c2f_train.ablation.variants import ABLATIONS
+from c2f_train.ablation.variants_run import AblationResult, PlannedRow
+from c2f_train.scores.evaluation_result import Row
 
 COLUMNS = {
     "miou_full": "mIoU_full",

@@ -13,9 +13,9 @@ from c2f_ros.geometry import BoolArray, place
 from c2f_ros.metrics import published_video_iou
 from c2f_train.model.decoding import Step
 from c2f_train.model.network import C2FNetwork
-from c2f_train.official_bundle import INPUT, published_crop
-from c2f_train.parity_checks import EXACT, FEATURE, STAGE, Array, Checks, Recorded
-from c2f_train.parity_image import (
+from c2f_train.official.official_bundle import INPUT, published_crop
+from c2f_train.official.parity_checks import EXACT, FEATURE, STAGE, Array, Checks, Recorded
+from c2f_train.official.parity_image import (
     check_position,
     check_scores,
     check_steps,

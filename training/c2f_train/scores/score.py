@@ -22,7 +22,7 @@ from c2f_ros.geometry import EMPTY_MASK, union
 from c2f_ros.metrics import EVERYTHING, Selection
 from c2f_ros.records import SourceFrame
 from c2f_ros.sources.datasets import Dataset
-from c2f_train.evaluation_result import (
+from c2f_train.scores.evaluation_result import (
     Answer,
     Collecting,
     Collector,
@@ -31,8 +31,8 @@ from c2f_train.evaluation_result import (
     baseline_answers,
     targets_of,
 )
-from c2f_train.result_matching import matched
-from c2f_train.results_file import DecodedEntry, ResultsFile
+from c2f_train.scores.result_matching import matched
+from c2f_train.scores.results_file import DecodedEntry, ResultsFile
 
 JOINED = " + visible"
 """Suffix of the row whose masks are joined with visible masks."""

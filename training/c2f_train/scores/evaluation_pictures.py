@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from c2f_ros.geometry import BoolArray, ByteArray
-from c2f_train.evaluation_cases import Case, CasePicture
+from c2f_train.scores.evaluation_cases import Case, CasePicture
 
 TILE, LABEL, GAP, TITLE, COLUMNS = 260, 40, 8, 58, 4
 """Pixels: side of a picture, height of its label, space between, height of the title; and pictures in a row."""

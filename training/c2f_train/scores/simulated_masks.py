@@ -10,7 +10,7 @@ import numpy as np
 from c2f_ros.geometry import Box, PlacedMask, cut_mask, place
 from c2f_ros.records import SourceFrame
 from c2f_ros.sources.predicted import MatchedObject
-from c2f_train.augment import change_masks, draw_changes
+from c2f_train.data.augment import change_masks, draw_changes
 from c2f_train.data_config import AugmentConfig
 
 RAGGED = AugmentConfig(flip=0.0, ragged=1.0)

@@ -16,14 +16,14 @@ from pathlib import Path
 
 from c2f_ros.contract import ContractError, TemporalSpec, to_plain
 from c2f_ros.geometry import FloatArray
-from c2f_train.ablation_sets import VISIBLE_MASKS, Ablation
+from c2f_train.ablation.variants import VISIBLE_MASKS, Ablation
 from c2f_train.config import TrainConfig
-from c2f_train.engine import Engine
-from c2f_train.evaluate import Sequences, View, evaluate
-from c2f_train.evaluation_result import Row
-from c2f_train.predictors import Predictor, load_network, network_predictor
-from c2f_train.samples import input_spec
-from c2f_train.store import SampleStore
+from c2f_train.data.samples import input_spec
+from c2f_train.data.store import SampleStore
+from c2f_train.fitting.engine import Engine
+from c2f_train.scores.evaluate import Sequences, View, evaluate
+from c2f_train.scores.evaluation_result import Row
+from c2f_train.scores.predictors import Predictor, load_network, network_predictor
 from c2f_train.train import train_network
 
 BASE = "base"

@@ -7,16 +7,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from c2f_train.batches import RawBatch, raw_batch, to_tensors
 from c2f_train.config import StageConfig, TrainConfig
-from c2f_train.engine import Part
-from c2f_train.losses import Masking, draw_masking, mask_loss, network_loss
+from c2f_train.data.batches import RawBatch, raw_batch, to_tensors
+from c2f_train.data.store import SampleStore
+from c2f_train.fitting.engine import Part
+from c2f_train.fitting.losses import Masking, draw_masking, mask_loss, network_loss
+from c2f_train.fitting.optimizer import never_trained
+from c2f_train.fitting.pictures import contact_sheet
+from c2f_train.fitting.stages import Inputs, Stage
 from c2f_train.model.network import C2FNetwork
 from c2f_train.model.unet import UNet
-from c2f_train.optimizer import never_trained
-from c2f_train.pictures import contact_sheet
-from c2f_train.stages import Inputs, Stage
-from c2f_train.store import SampleStore
 
 PICTURED = 8
 """Samples on a contact sheet."""

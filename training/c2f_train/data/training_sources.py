@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from c2f_ros.records import SourceFrame
+from c2f_train.data.sequences import GENERATED, open_sequences
 from c2f_train.data_config import TRUTH, DataConfig
-from c2f_train.sequences import GENERATED, open_sequences
 
 
 @dataclass(frozen=True)

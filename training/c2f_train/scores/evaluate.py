@@ -21,8 +21,8 @@ from c2f_ros.metrics import EVERYTHING, Selection, expected_iou
 from c2f_ros.records import Observation, SourceFrame
 from c2f_ros.sources.datasets import Dataset
 from c2f_ros.sources.predicted import FIRST_UNMATCHED_ID
-from c2f_train.evaluation_report import table
-from c2f_train.evaluation_result import (
+from c2f_train.scores.evaluation_report import table
+from c2f_train.scores.evaluation_result import (
     Answer,
     Collecting,
     Collector,
@@ -35,7 +35,7 @@ from c2f_train.evaluation_result import (
 )
 
 if TYPE_CHECKING:
-    from c2f_train.predictors import Predictor
+    from c2f_train.scores.predictors import Predictor
 
 __all__ = ["RULE", "EvaluationResult", "Sequences", "View", "evaluate", "table", "targets_of"]
 
@@ -48,7 +48,7 @@ Window = Sequence[Observation]
 
 def trained_input() -> InputSpec:
     """The value range that networks are trained with."""
-    from c2f_train.batches import MEAN, STD  # imports torch, which scoring results does without
+    from c2f_train.data.batches import MEAN, STD  # imports torch, which scoring results does without
 
     return InputSpec("rgb", MEAN, STD, MASK_CHANNELS)
 

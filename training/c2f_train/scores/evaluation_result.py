@@ -16,8 +16,8 @@ from c2f_ros.geometry import PlacedMask, place
 from c2f_ros.metrics import EVERYTHING, Accuracy, FrameScore, Selection, score_frame
 from c2f_ros.records import SourceFrame
 from c2f_ros.sources.predicted import FIRST_UNMATCHED_ID, true_visible
-from c2f_train.coco_scores import CocoDetections, CocoTruth, require_pycocotools
-from c2f_train.evaluation_cases import Case, Extremes, case_picture
+from c2f_train.scores.coco_scores import CocoDetections, CocoTruth, require_pycocotools
+from c2f_train.scores.evaluation_cases import Case, Extremes, case_picture
 
 CASE_HIDDEN = 0.2
 """Worst and best cases are sought among object-frames hidden by more than this share."""

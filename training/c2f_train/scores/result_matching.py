@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from c2f_ros.geometry import PlacedMask, count_common
-from c2f_train.evaluation_result import Target, Unseen
-from c2f_train.results_file import DecodedEntry
+from c2f_train.scores.evaluation_result import Target, Unseen
+from c2f_train.scores.results_file import DecodedEntry
 
 
 def matched(

@@ -27,9 +27,9 @@ from tqdm import tqdm
 
 from c2f_ros.contract import ContractError, CropSpec, InputError, InputSpec, parse, to_plain
 from c2f_ros.geometry import ByteArray, FloatArray
+from c2f_train.data.samples import VISIBLE, Cutting, Track, cut_tracks, input_spec
+from c2f_train.data.training_sources import Source, read_sequence, sequence_names
 from c2f_train.data_config import DataConfig
-from c2f_train.samples import VISIBLE, Cutting, Track, cut_tracks, input_spec
-from c2f_train.training_sources import Source, read_sequence, sequence_names
 
 VERSION = 1
 """Raised whenever the same configuration gives other records, so that old stores are cut again."""

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from c2f_train.evaluation_pictures import contact_sheet, occlusion_plot, write_png
-from c2f_train.evaluation_result import EvaluationResult, Row
+from c2f_train.scores.evaluation_pictures import contact_sheet, occlusion_plot, write_png
+from c2f_train.scores.evaluation_result import EvaluationResult, Row
 
 COLUMNS = {
     "ap": "AP",

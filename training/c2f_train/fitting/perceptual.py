@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from c2f_ros.contract import ContractError
-from c2f_train.weights import hub_weights, tensors_of
+from c2f_train.fitting.weights import hub_weights, tensors_of
 
 VGG16_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 LPIPS_URL = "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1/vgg.pth"

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from c2f_train.ahead import Ahead
 from c2f_train.config import StageConfig
-from c2f_train.engine import Engine, Part
-from c2f_train.optimizer import make_optimizer
+from c2f_train.data.ahead import Ahead
+from c2f_train.fitting.engine import Engine, Part
+from c2f_train.fitting.optimizer import make_optimizer
 
 Inputs = Mapping[str, Tensor]
 THREADS = 6

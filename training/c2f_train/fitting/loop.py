@@ -14,10 +14,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from c2f_ros.contract import ContractError
-from c2f_train.checkpoint import Average, load_checkpoint, save_checkpoint
-from c2f_train.engine import Engine
-from c2f_train.optimizer import learning_rate
-from c2f_train.stages import Stage
+from c2f_train.fitting.checkpoint import Average, load_checkpoint, save_checkpoint
+from c2f_train.fitting.engine import Engine
+from c2f_train.fitting.optimizer import learning_rate
+from c2f_train.fitting.stages import Stage
 
 SAVE_EVERY_S = 120.0
 PICTURE_EVERY_S = 300.0

@@ -12,8 +12,8 @@ import torch
 from c2f_ros.contract import CropSpec, InputSpec
 from c2f_train.export import GOLDEN_TOLERANCE, GRAPH, export_bundle, sha256
 from c2f_train.model.config import NetworkConfig
-from c2f_train.official import load_official
-from c2f_train.synthetic_input import steady_seeds, synthetic_batch
+from c2f_train.official.checkpoints import load_official
+from c2f_train.official.synthetic_input import steady_seeds, synthetic_batch
 
 INPUT = InputSpec("rgb", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), ("visible",))
 """The published input: RGB in 0..1, not normalized, and the visible mask (spec 1.7, 1.9)."""

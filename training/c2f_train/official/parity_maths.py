@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 
 from c2f_ros.metrics import published_image_iou, published_video_iou
-from c2f_train.adversarial import discriminator_loss
 from c2f_train.config import ScheduleConfig
-from c2f_train.losses import token_loss
+from c2f_train.fitting.adversarial import discriminator_loss
+from c2f_train.fitting.losses import token_loss
+from c2f_train.fitting.optimizer import PublishedAdamW, rate_share
 from c2f_train.model.tokenizer import Codebook
-from c2f_train.official_config import PublishedSizes, published_config
-from c2f_train.optimizer import PublishedAdamW, rate_share
-from c2f_train.parity_checks import EXACT, SCORE, Checks, Recorded
-from c2f_train.parity_image import floats, tokens
+from c2f_train.official.official_config import PublishedSizes, published_config
+from c2f_train.official.parity_checks import EXACT, SCORE, Checks, Recorded
+from c2f_train.official.parity_image import floats, tokens
 
 SMOOTHING = 0.1
 """Label smoothing of the published token loss (spec 12.3)."""

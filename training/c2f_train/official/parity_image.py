@@ -16,8 +16,8 @@ from c2f_ros.metrics import published_image_iou
 from c2f_train.model.decoding import Step
 from c2f_train.model.network import C2FNetwork
 from c2f_train.model.refiner import coarse_attention, coarse_cells
-from c2f_train.official_bundle import INPUT, published_crop
-from c2f_train.parity_checks import EXACT, FEATURE, SCORE, STAGE, Array, Checks, Recorded, stride_of
+from c2f_train.official.official_bundle import INPUT, published_crop
+from c2f_train.official.parity_checks import EXACT, FEATURE, SCORE, STAGE, Array, Checks, Recorded, stride_of
 
 
 def floats(array: Array) -> Tensor:

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from c2f_ros.contract import ContractError, InputSpec
 from c2f_ros.geometry import ByteArray
-from c2f_train.augment import change_masks, draw_changes
+from c2f_train.data.augment import change_masks, draw_changes
+from c2f_train.data.samples import AMODAL, MEAN, RGB, STD, VISIBLE
+from c2f_train.data.store import SampleStore
 from c2f_train.data_config import AugmentConfig
-from c2f_train.samples import AMODAL, MEAN, RGB, STD, VISIBLE
-from c2f_train.store import SampleStore
 
 __all__ = ["MEAN", "STD", "RawBatch", "TrainBatch", "batch_at", "masks_at", "raw_batch", "rows_at", "to_tensors"]
 

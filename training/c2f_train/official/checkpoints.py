@@ -17,8 +17,8 @@ from torch import Tensor
 
 from c2f_ros.contract import ContractError
 from c2f_train.model.network import C2FNetwork
-from c2f_train.official_config import published_config, read_settings, sizes_of
-from c2f_train.official_keys import (
+from c2f_train.official.official_config import published_config, read_settings, sizes_of
+from c2f_train.official.official_keys import (
     KNOWN_UNUSED,
     NETWORK_PARTS,
     TOKENIZER_PART,

@@ -14,12 +14,12 @@ from torch import Tensor
 from c2f_ros.contract import ContractError
 from c2f_train.export import export_onnx, output_shapes
 from c2f_train.model.network import C2FNetwork
-from c2f_train.official import load_official
-from c2f_train.parity_checks import STAGE, Checks, Recorded
-from c2f_train.parity_image import check_item, check_stages, with_steps
-from c2f_train.parity_maths import check_maths
-from c2f_train.parity_video import check_clip
-from c2f_train.synthetic_input import synthetic_batch
+from c2f_train.official.checkpoints import load_official
+from c2f_train.official.parity_checks import STAGE, Checks, Recorded
+from c2f_train.official.parity_image import check_item, check_stages, with_steps
+from c2f_train.official.parity_maths import check_maths
+from c2f_train.official.parity_video import check_clip
+from c2f_train.official.synthetic_input import synthetic_batch
 
 STEPS = 3
 """Mask-and-predict steps of the exported graph that is compared."""

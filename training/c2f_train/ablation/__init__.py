@@ -1,0 +1,1 @@
+"""Variants of a configuration, trained and scored alike."""

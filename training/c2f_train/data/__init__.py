@@ -1,0 +1,1 @@
+"""From clips and data sets to batches: sequences, samples, the store, augmentation."""

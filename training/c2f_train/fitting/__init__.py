@@ -1,0 +1,1 @@
+"""Training itself: devices, stages, losses, optimizers, checkpoints."""

@@ -1,0 +1,1 @@
+"""The published checkpoints: reading them, and parity with recorded results."""

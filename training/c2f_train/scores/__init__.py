@@ -1,0 +1,1 @@
+"""Accuracy: predictors, scores of models and of other systems' results, reports."""
