@@ -157,7 +157,7 @@ def export_bundle(
             tokens=TokenSpec(
                 network.config.grid, network.config.tokenizer.codebook_size, network.config.inference.steps
             ),
-            mask_threshold=0.25 if network.config.inference.output == "sum" else 0.5,
+            mask_threshold=network.config.mask_threshold,
             graph=_graph(network.config, crop, spec, part / GRAPH),
             golden=GoldenSpec(GOLDEN, sha256(part / GOLDEN), GOLDEN_TOLERANCE),
             made={**made, "parity_torch_onnxruntime": round(difference, 8)},

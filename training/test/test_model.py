@@ -142,3 +142,10 @@ def test_the_unet_takes_the_same_inputs():
     assert UNet(tiny_config().unet)(*inputs()).shape == (3, 64, 64)
     visible_only = UNet(replace(tiny_config().unet, mask_channels=("visible",)))
     assert visible_only(inputs()[0], inputs()[1][:, :1]).shape == (3, 64, 64)
+
+
+def test_the_threshold_is_halved_only_where_the_coarse_mask_is_added():
+    config = tiny_config().network
+    added = replace(config, inference=replace(config.inference, output="sum"))
+    assert (config.mask_threshold, added.mask_threshold) == (0.5, 0.25)
+    assert replace(added, refiner=replace(added.refiner, enabled=False)).mask_threshold == 0.5

@@ -180,12 +180,11 @@ def _score(group: Sequence[PlannedRow], sequences: Sequences, folder: Path, base
 
 def network_view(config: TrainConfig, frames: int) -> View:
     """How a network trained by `config` sees objects, in windows of `frames`."""
-    is_sum = config.network.inference.output == "sum" and config.network.refiner.enabled
     return View(
         config.crop,
         input_spec(config.crop, config.network.mask_channels),
         TemporalSpec("window" if frames > 1 else "image", frames),
-        0.25 if is_sum else 0.5,
+        config.network.mask_threshold,
     )
 
 

@@ -238,6 +238,11 @@ class NetworkConfig:
         return self.crop_size // self.tokenizer.reduction
 
     @property
+    def mask_threshold(self) -> float:
+        """Above which the amodal output is mask: half of it is the coarse mask where `inference.output` is `sum`."""
+        return 0.25 if self.inference.output == "sum" and self.refiner.enabled else 0.5
+
+    @property
     def frames(self) -> int:
         """Observations per object that the network looks at."""
         return self.transformer.window if self.transformer.temporal else 1
