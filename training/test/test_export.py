@@ -21,15 +21,9 @@ from c2f_train.official.official_bundle import INPUT, published_crop
 from c2f_train.official.official_config import IMAGE, VIDEO, published_config
 from c2f_train.official.synthetic_input import steady_seeds, synthetic_batch
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PLANES = ("visible", "others", "inside")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def small_config() -> NetworkConfig:

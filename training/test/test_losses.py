@@ -26,11 +26,9 @@ from c2f_train.model.tokenizer import Codebook
 
 
 @pytest.fixture(scope="module")
-def recorded():
+def recorded(shared_dir):
     """What the published code computed; the product itself never reads it."""
-    file = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "c2f_seg_parity" / "maths.npz"
-    if not file.exists():
-        pytest.skip("the folder shared/ with fixtures is not beside the repository")
+    file = shared_dir / "fixtures" / "c2f_seg_parity" / "maths.npz"
     return {
         name: torch.from_numpy(np.asarray(array)) for name, array in np.load(file).items() if array.dtype.kind != "U"
     }

@@ -20,21 +20,7 @@ from c2f_train.official.official_config import IMAGE, VIDEO, published_config
 from c2f_train.official.official_keys import UNUSED_TENSORS, published_name
 from c2f_train.official.synthetic_input import synthetic_batch
 
-
-@pytest.fixture
-def shared_dir() -> Path:
-    folder = Path(__file__).resolve().parents[3] / "shared"
-    if not folder.is_dir():
-        pytest.skip("the folder shared/ with sample data is not beside the repository")
-    return folder
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

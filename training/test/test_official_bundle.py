@@ -25,21 +25,7 @@ from c2f_train.official.official_config import PublishedSizes
 from c2f_train.official.parity import load_checkpoint
 from c2f_train.official.parity_image import with_steps
 
-
-@pytest.fixture
-def shared_dir() -> Path:
-    folder = Path(__file__).resolve().parents[3] / "shared"
-    if not folder.is_dir():
-        pytest.skip("the folder shared/ with sample data is not beside the repository")
-    return folder
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def run_command(*arguments: object) -> None:

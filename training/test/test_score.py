@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,8 +22,6 @@ from c2f_train.scores.evaluate import evaluate
 from c2f_train.scores.result_matching import greedy_pairs
 from c2f_train.scores.results_file import read_classes, read_results_file
 from c2f_train.scores.score import JOINED, score_results
-
-SHARED = Path(__file__).resolve().parents[3] / "shared"
 
 
 def run_lengths(mask):
@@ -198,10 +195,8 @@ def test_a_broken_part_is_left_out_and_said(tmp_path):
     assert found.found == {"good/2"}
 
 
-def test_the_command_scores_a_recording_and_writes_a_report(tmp_path, capsys):
-    data = SHARED / "data" / "cocoa"
-    if not data.is_dir():
-        pytest.skip("the folder shared/ with sample data is not beside the repository")
+def test_the_command_scores_a_recording_and_writes_a_report(shared_dir, tmp_path, capsys):
+    data = shared_dir / "data" / "cocoa"
     items = []
     dataset = open_sequences(data)
     for part, (_, frames) in zip(dataset.parts, dataset, strict=True):
