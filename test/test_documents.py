@@ -14,8 +14,8 @@ def code_lines(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def commands(checkout, program: str) -> list[list[str]]:
-    lines = code_lines((checkout / "README.md").read_text())
+def commands(checkout, program: str, document: str = "README.md") -> list[list[str]]:
+    lines = code_lines((checkout / document).read_text())
     return [shlex.split(line)[1:] for line in lines if shlex.split(line)[0] == program]
 
 
@@ -36,13 +36,16 @@ def test_c2f_bag_and_c2f_replay_take_the_readme_s_options(checkout):
             module.make_parser().parse_args(words)
 
 
-def test_c2f_train_takes_the_readme_s_options(checkout):
+@pytest.mark.parametrize("document", ["README.md", "training/README.md"])
+def test_c2f_train_takes_the_readme_s_options(checkout, document):
     pytest.importorskip("c2f_train.cli", reason="c2f_train is not installed")
     from c2f_train import cli
 
-    for words in commands(checkout, "c2f-train"):
+    found = commands(checkout, "c2f-train", document)
+    assert len(found) > 3
+    for words in found:
         if words != ["--help"]:
-            cli._parser().parse_args(words)
+            cli.make_parser(words).parse_args(words)
 
 
 def test_the_readme_s_launch_arguments_are_those_of_the_launch_file(checkout):
@@ -60,10 +63,10 @@ def test_the_readme_s_launch_arguments_are_those_of_the_launch_file(checkout):
             assert rows[name].strip() == (default or "empty"), name
 
 
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "training/README.md"])
 def test_local_links_lead_somewhere(checkout, document):
     for target in re.findall(r"\]\(([^)#]+)\)", (checkout / document).read_text()):
-        assert target.startswith("http") or (checkout / target).exists(), target
+        assert target.startswith("http") or ((checkout / document).parent / target).exists(), target
 
 
 def test_architecture_names_every_module_of_the_runtime(checkout):

@@ -30,7 +30,7 @@ MODULES = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; 1 and one sentence on the error stream if something is missing or wrong."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser(words).parse_args(words)
+    options = make_parser(words).parse_args(words)
     try:
         options.run(options)
     except (FileNotFoundError, ValueError) as error:
@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+def make_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The whole command line, or of the one command that `words` begin with."""
     summary, _, example = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser("c2f-train", description=summary, epilog=example, formatter_class=_Wide)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command", title="commands")
