@@ -36,6 +36,8 @@ OPTIONAL_MODULES = {"cv_bridge", "tensorrt", "tensorrt_rtx", "vision_msgs"}
 ALLOWED_HOSTS = {
     "arxiv.org",
     "docs.ros.org",
+    "download.pytorch.org",  # weights of networks, as the next one
+    "raw.githubusercontent.com",
     "download.ros.org",
     "github.com",
     "www.apache.org",
