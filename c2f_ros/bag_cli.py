@@ -29,7 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, metavar="BAG", help="folder to make; it must not exist")
     parser.add_argument("--overwrite", action="store_true", help="replace a bag that is at BAG")
     parser.add_argument("--kind", choices=("auto", *KINDS), default="auto", help="layout of SOURCE")
-    parser.add_argument("--video", default="0", help="which video of a MOViD-A data set")
+    parser.add_argument("--video", default="0", help="which video of a MOViD-A or FISHBOWL data set")
     parser.add_argument("--rate", type=float, default=10.0, help="frames per second, where SOURCE has no stamps")
     parser.add_argument(
         "--humble", action="store_true", help="bag metadata version 8, for ROS 2 Humble, not 9 for Jazzy"
