@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from c2f_train.fitting.distributed import mean_over_ranks
+from c2f_train.distributed import mean_over_ranks
 
 
 class PatchDiscriminator(nn.Module):

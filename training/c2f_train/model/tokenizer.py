@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from c2f_train.fitting.distributed import from_first_rank, rows_of_all_ranks
+from c2f_train.distributed import from_first_rank, rows_of_all_ranks
 from c2f_train.model.config import TokenizerConfig
 
 GROUPS = 32
