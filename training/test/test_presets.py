@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 from tiny import CONFIGS, torch
 
+from c2f_ros.contract import ContractError
 from c2f_train.config import load_config, save_config
+from c2f_train.data_config import SetConfig
 from c2f_train.fitting.optimizer import never_trained
 from c2f_train.model.network import C2FNetwork
 from c2f_train.model.transformer import TokenTransformer
@@ -20,6 +22,16 @@ def test_every_configuration_reads_back_as_written(tmp_path):
         config = load_config(file)
         save_config(config, tmp_path / "again.yaml")
         assert load_config(tmp_path / "again.yaml") == config
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [({"rate_hz": 2.0}, "a.rate_hz"), ({"scene": "driving", "orbit_degrees": 3.0}, "a.orbit_degrees"),
+     ({"scene": "driving", "rate_hz": 0.0}, "a.rate_hz"), ({"scene": "sea"}, "a.scene")],
+)  # fmt: skip
+def test_a_set_with_a_key_of_the_other_scene_is_refused(values, said):
+    with pytest.raises(ContractError, match=said):
+        SetConfig("a", clips=1, frames=1, seed=0, **values)
 
 
 def test_the_paper_s_presets_are_the_published_networks_with_their_parameter_counts():
