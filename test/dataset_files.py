@@ -1,4 +1,4 @@
-"""The recording of `recordings.py` in the published layouts of whole data sets, file by file."""
+"""The recording of `recordings.py` in the published layouts of whole data sets, file by file, and reading it back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ from recordings import (
     write_png,
 )
 
+from c2f_ros.sources.datasets import open_dataset
+
 SIZE = {"height": HEIGHT, "width": WIDTH}
+WRONG_SIZE = {"size": [5, 5], "counts": [25]}
+"""A mask for another image size."""
 CATEGORIES = [{"id": k, "name": name} for k, name in CLASSES.items()]
 
 
@@ -138,3 +142,12 @@ def write_movid_set(root: Path, videos: tuple[str, ...] = ("0", "2", "10")) -> P
 def result(image_id: object, mask: np.ndarray, score: float, category: int = 1) -> dict:
     """An entry of a COCO-format results file."""
     return {"image_id": image_id, "category_id": category, "segmentation": rle(mask), "bbox": [], "score": score}
+
+
+def read(path: Path, **options: object) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Number of frames by sequence, and what was refused."""
+    refused = []
+    dataset = open_dataset(path, on_refused=refused.append, **options)
+    counts = {name: len(list(frames)) for name, frames in dataset}
+    assert tuple(map(str, refused)) == dataset.refused
+    return counts, dataset.refused
