@@ -7,6 +7,7 @@ contract; this module gives it types and refuses what it does not know. It reads
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -17,8 +18,9 @@ SCHEMA_VERSION = 1
 MASK_CHANNELS = ("visible", "others", "inside")
 """Mask planes a model may ask for: the object's visible pixels; the visible pixels of all other
 instances; which pixels of the crop lie inside the image."""
-CROP_RULES = ("square", "stretched")
-TEMPORAL_MODES = ("image", "window")
+CROP_RULES = ("square", "stretched", "followed")
+TEMPORAL_MODES = ("image", "window", "stream")
+STATE_KINDS = ("aligned", "ring")
 
 T = TypeVar("T")
 
@@ -64,6 +66,8 @@ class CropSpec:
     image's shorter side; it may reach outside the image, which is black there.
     rule `stretched`, the published one: `scale` times the visible box, clipped to the image, rows and columns scaled
     apart; in a window all frames alike, so that the largest fills the crop. It has no least side (0).
+    rule `followed`: a square as in `square`, centred on the extent that a track had so far, which moves along with the
+    image (`following.py`); unseen objects have one too.
     """
 
     rule: str
@@ -92,12 +96,32 @@ class TokenSpec:
 
 
 @dataclass(frozen=True)
+class StateSpec:
+    """What a model of mode `stream` keeps of an object from one inferred frame to the next; float32, 0 at birth.
+
+    kind `aligned`: one map, shape (channels, rows, columns), over the object's crop; graph input NAME [N, *shape],
+    which the graph lays over the newest crop by input `warp` [N, 3] (`following.alignment`); output NAME_next
+    [N, *shape].
+    kind `ring`: of each of the last `temporal.window` inferred frames an array of `shape`; graph input
+    NAME [N, T, *shape] in any order, with input `ages` [N, T] (int64: 0 the newest frame in memory, -1 an empty
+    place); output NAME_next [N, *shape], the newest frame's.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class TemporalSpec:
     """window: observations kept per track. mode `image`: the network sees the newest one. mode `window`: it sees all, a
-    window not yet full is filled by repeating its oldest observation in front."""
+    window not yet full is filled by repeating its oldest observation in front. mode `stream`: it sees the newest one
+    and what `state` keeps of earlier ones. state_bytes: memory per object that the states take."""
 
     mode: str
     window: int
+    state: tuple[StateSpec, ...] = ()
+    state_bytes: int = 0
 
     @property
     def frames(self) -> int:
@@ -135,6 +159,7 @@ class Manifest:
         _require(bool(self.model_id), "model_id", self.model_id, "a name")
         _require(self.temporal.mode in TEMPORAL_MODES, "temporal.mode", self.temporal.mode, " or ".join(TEMPORAL_MODES))
         _require(self.temporal.window >= 1, "temporal.window", self.temporal.window, "at least 1")
+        self._check_state()
         self._check_crop()
         _require(self.input.channel_order == "rgb", "input.channel_order", self.input.channel_order, "rgb")
         unknown = set(self.input.mask_channels) - set(MASK_CHANNELS)
@@ -142,6 +167,24 @@ class Manifest:
         _require(all(s > 0 for s in self.input.std), "input.std", self.input.std, "positive numbers")
         _require(0 < self.mask_threshold < 1, "mask_threshold", self.mask_threshold, "between 0 and 1")
         self._check_graph()
+
+    def _check_state(self) -> None:
+        temporal = self.temporal
+        has_right = bool(temporal.state) == (temporal.mode == "stream")
+        _require(has_right, "temporal.state", [s.name for s in temporal.state], "states with mode stream, else none")
+        for state in temporal.state:
+            _require(
+                state.kind in STATE_KINDS, f"temporal.state {state.name}.kind", state.kind, " or ".join(STATE_KINDS)
+            )
+            is_map = state.kind != "aligned" or len(state.shape) == 3
+            _require(is_map, f"temporal.state {state.name}.shape", state.shape, "(channels, rows, columns)")
+            _require(
+                min(state.shape, default=0) > 0, f"temporal.state {state.name}.shape", state.shape, "positive sizes"
+            )
+        expected = state_bytes(temporal.state, temporal.window)
+        _require(temporal.state_bytes == expected, "temporal.state_bytes", temporal.state_bytes, expected)
+        has_anchor = temporal.mode != "stream" or self.crop.rule == "followed"
+        _require(has_anchor, "crop.rule", self.crop.rule, "followed with mode stream")
 
     def _check_crop(self) -> None:
         crop = self.crop
@@ -156,11 +199,33 @@ class Manifest:
         _require(self.graph.batch_limit >= 0, "graph.batch_limit", self.graph.batch_limit, "0 or more")
         size, planes = self.crop.size, len(self.input.mask_channels)
         frames = (self.temporal.window,) if self.temporal.mode == "window" else ()
-        expected = (("image", ("N", *frames, 3, size, size)), ("masks", ("N", *frames, planes, size, size)))
+        expected = (
+            ("image", ("N", *frames, 3, size, size)),
+            ("masks", ("N", *frames, planes, size, size)),
+            *state_inputs(self.temporal),
+        )
         found = tuple((t.name, t.shape) for t in self.graph.inputs)
         _require(found == expected, "graph.inputs", found, expected)
         outputs = {t.name: t.shape for t in self.graph.outputs}
         _require(outputs.get("amodal") == ("N", size, size), "graph.outputs amodal", outputs, ("N", size, size))
+        for state in self.temporal.state:
+            name = f"{state.name}_next"
+            _require(outputs.get(name) == ("N", *state.shape), f"graph.outputs {name}", outputs, ("N", *state.shape))
+
+
+def state_inputs(temporal: TemporalSpec) -> tuple[tuple[str, tuple[int | str, ...]], ...]:
+    """Names and shapes of the graph inputs that carry an object's states: `warp` and the aligned ones, `ages` and the
+    rings."""
+    aligned = [(s.name, ("N", *s.shape)) for s in temporal.state if s.kind == "aligned"]
+    rings = [(s.name, ("N", temporal.window, *s.shape)) for s in temporal.state if s.kind == "ring"]
+    first = [("warp", ("N", 3))] if aligned else []
+    second = [("ages", ("N", temporal.window))] if rings else []
+    return (*first, *aligned, *second, *rings)
+
+
+def state_bytes(state: tuple[StateSpec, ...], window: int) -> int:
+    """Memory per object of these states, float32."""
+    return sum(4 * math.prod(s.shape) * (window if s.kind == "ring" else 1) for s in state)
 
 
 def _require(holds: bool, key: str, found: object, expected: object) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from c2f_ros.contract import InputError
 from c2f_ros.geometry import Box, ByteArray, FloatArray, PlacedMask
+from c2f_ros.motion import STILL, Similarity
 
 
 class Status(IntEnum):
@@ -104,12 +105,16 @@ class Observation:
 
     Crop rule `square`: resampled, h = w = S. Rule `stretched`: the pixels of `box` as they are, since the scale depends
     on the whole window. Either way a copy: no observation holds a camera image in memory.
+    anchor: takes pixels of the track's first frame to this one's (crop rule `followed`). unseen_ns: how long no pixel
+    of the object has been visible, 0 if one is now.
     """
 
     stamp_ns: int
     box: Box
     rgb: ByteArray
     masks: ByteArray
+    anchor: Similarity = STILL
+    unseen_ns: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,10 +129,17 @@ class ObservedFrame:
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Network inputs of the frame's inferred objects. image: [N, 3, S, S]; masks: [N, M, S, S]; for models of mode
-    `window` [N, T, 3, S, S] and [N, T, M, S, S], the newest frame last."""
+    `window` [N, T, 3, S, S] and [N, T, M, S, S], the newest frame last.
+
+    For models of mode `stream`, row by row: serials: the track's number, never used again for another; boxes, anchors:
+    of its newest observation.
+    """
 
     image: FloatArray
     masks: FloatArray
+    serials: tuple[int, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    anchors: tuple[Similarity, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,19 @@ from pathlib import Path
 
 import pytest
 
-SHARED = ("contract", "geometry", "crops", "records", "metrics", "baselines", "bundle", "sources")
+SHARED = (
+    "contract",
+    "geometry",
+    "motion",
+    "following",
+    "follower",
+    "crops",
+    "records",
+    "metrics",
+    "baselines",
+    "bundle",
+    "sources",
+)
 """Modules of c2f_ros that c2f_train may import: the contract, the geometry, and reading data."""
 NODE_SIDE = (
     "node.py",

@@ -1,0 +1,95 @@
+"""Follows every object of one stream of frames and cuts its crop, whether it is seen or hidden.
+
+The one state of crop rule `followed`; step 4 and the evaluation of training both use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2f_ros.contract import CropSpec
+from c2f_ros.crops import cut_object
+from c2f_ros.following import Place, first_place, followed_crop, next_place
+from c2f_ros.geometry import EMPTY_MASK, ByteArray, PlacedMask
+from c2f_ros.motion import Similarity, find_motions, small_gray
+from c2f_ros.records import Observation
+
+
+class Follower:
+    """The places of all objects that were seen within the last `keep_s` seconds, and what the next frame's motion is
+    measured against: one small gray image and the last visible masks."""
+
+    def __init__(self, crop: CropSpec, mask_channels: Sequence[str], keep_s: float) -> None:
+        self.crop, self.mask_channels, self.keep_ns = crop, tuple(mask_channels), round(keep_s * 1e9)
+        self.reset()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._places: dict[str, Place] = {}
+        self._seen: dict[str, PlacedMask] = {}
+        self._gray: ByteArray | None = None
+        self._labels: NDArray[np.integer] | None = None
+
+    def forget(self, key: str) -> None:
+        """This object has ended; if it is seen again it begins anew."""
+        self._places.pop(key, None)
+        self._seen.pop(key, None)
+
+    def place(self, key: str) -> Place | None:
+        """Where the object is in the newest frame; None if it is not followed."""
+        return self._places.get(key)
+
+    def advance(
+        self,
+        pixels: ByteArray,
+        encoding: str,
+        labels: NDArray[np.integer],
+        visible: Mapping[str, PlacedMask],
+        stamp_ns: int,
+    ) -> list[str]:
+        """Move all places on to this frame and return the keys of the objects followed: those visible, then the hidden
+        ones, the one seen last first.
+
+        pixels: the whole image [H, W, C]; labels: [H, W], 0 = no instance; visible: masks with at least one pixel.
+        stamp_ns: later than that of the frame before.
+        """
+        gray = small_gray(pixels, encoding)
+        moved, background = self._motions(gray)
+        for key in [k for k, p in self._places.items() if k not in visible and stamp_ns - p.seen_ns > self.keep_ns]:
+            self.forget(key)
+        for key, mask in visible.items():
+            place = self._places.get(key)
+            if place is None:
+                self._places[key] = first_place(stamp_ns, mask.box)
+            else:
+                self._places[key] = next_place(place, stamp_ns, mask.box, moved.get(key), background)
+        hidden = [key for key in self._places if key not in visible]
+        for key in hidden:
+            self._places[key] = next_place(self._places[key], stamp_ns, None, None, background)
+        self._gray, self._labels, self._seen = gray, labels, dict(visible)
+        return [*visible, *sorted(hidden, key=lambda key: -self._places[key].seen_ns)]
+
+    def cut(self, pixels: ByteArray, encoding: str, keys: Collection[str]) -> dict[str, Observation]:
+        """The observations of these objects in the frame that was given to `advance` last, `pixels` being its."""
+        assert self._labels is not None
+        return {key: self._cut(pixels, encoding, key) for key in keys}
+
+    def _cut(self, pixels: ByteArray, encoding: str, key: str) -> Observation:
+        place, labels = self._places[key], self._labels
+        assert labels is not None
+        shown = self._seen.get(key, EMPTY_MASK)
+        box = followed_crop(place, None if shown.is_empty else shown.box, *labels.shape, self.crop)
+        rgb, masks = cut_object(pixels, encoding, labels, shown, box, self.crop.size, self.mask_channels)
+        return Observation(place.stamp_ns, box, rgb, masks, place.anchor, place.stamp_ns - place.seen_ns)
+
+    def _motions(self, gray: ByteArray) -> tuple[dict[str, Similarity], Similarity | None]:
+        if self._gray is None or self._labels is None or self._gray.shape != gray.shape:
+            return {}, None
+        found, background = find_motions(self._gray, gray, list(self._seen.values()), self._labels)
+        return {key: motion for key, motion in zip(self._seen, found, strict=True) if motion is not None}, background

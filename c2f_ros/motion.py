@@ -1,0 +1,134 @@
+"""How objects and the background move in the image from frame to frame: sparse optical flow, one call a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from c2f_ros.geometry import BoolArray, ByteArray, FloatArray, PlacedMask
+
+LONGEST = 400
+"""Flow is sought in a copy of the image whose longer side has at most so many pixels."""
+OBJECT_POINTS, BACKGROUND_POINTS = 24, 64
+"""Points per object and of the background, at most."""
+LEAST_POINTS, LEAST_FOR_SCALE = 3, 8
+"""Found points that a shift, and a change of size, must rest on."""
+MOST_GROWTH = 1.15
+"""An object does not grow or shrink more than this in one frame; more is a fault of the flow."""
+WINDOW = 15
+
+_TO_GRAY = {
+    "rgb8": cv2.COLOR_RGB2GRAY,
+    "bgr8": cv2.COLOR_BGR2GRAY,
+    "rgba8": cv2.COLOR_RGBA2GRAY,
+    "bgra8": cv2.COLOR_BGRA2GRAY,
+    "mono8": None,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Similarity:
+    """(x, y) -> (scale * x + dx, scale * y + dy), in pixels; pixel k covers k to k + 1."""
+
+    scale: float = 1.0
+    dx: float = 0.0
+    dy: float = 0.0
+
+    def after(self, first: Similarity) -> Similarity:
+        """`first`, then this one."""
+        return Similarity(
+            self.scale * first.scale, self.scale * first.dx + self.dx, self.scale * first.dy + self.dy
+        )  # fmt: skip
+
+    def inverse(self) -> Similarity:
+        """What undoes it."""
+        return Similarity(1 / self.scale, -self.dx / self.scale, -self.dy / self.scale)
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Where (x, y) goes."""
+        return self.scale * x + self.dx, self.scale * y + self.dy
+
+
+STILL = Similarity()
+
+
+def small_gray(pixels: ByteArray, encoding: str) -> ByteArray:
+    """uint8 [h, w]: the image [H, W, C] in gray, its longer side at most `LONGEST`."""
+    height, width = pixels.shape[:2]
+    if max(height, width) > LONGEST:
+        factor = LONGEST / max(height, width)
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    code = _TO_GRAY[encoding]
+    return np.ascontiguousarray(pixels) if code is None else cv2.cvtColor(pixels, code)
+
+
+def find_motions(
+    before: ByteArray, now: ByteArray, seen: Sequence[PlacedMask], labels: NDArray[np.integer]
+) -> tuple[list[Similarity | None], Similarity | None]:
+    """How each object moved, and the background; None where too little was found again.
+
+    before, now: of `small_gray`, equal shapes. seen: the objects' visible masks in the frame before, in pixels of the
+    whole image; labels [H, W] of that frame, 0 where no instance is.
+    """
+    shrink = before.shape[1] / labels.shape[1]
+    sets = [_points(mask.mask, mask.box.x0, mask.box.y0, OBJECT_POINTS) for mask in seen]
+    sets.append(_background(labels))
+    points = np.concatenate(sets).astype(np.float32)
+    if not len(points):
+        return [None] * len(seen), None
+    small = ((points + 0.5) * shrink - 0.5).reshape(-1, 1, 2)
+    moved, is_found, _ = cv2.calcOpticalFlowPyrLK(before, now, small, None, winSize=(WINDOW, WINDOW), maxLevel=3)
+    target = (moved.reshape(-1, 2) + 0.5) / shrink
+    inside = (target >= 0).all(1) & (target[:, 0] <= labels.shape[1]) & (target[:, 1] <= labels.shape[0])
+    good = (is_found.ravel() == 1) & inside
+    ends = np.cumsum([len(part) for part in sets])
+    found = [
+        fit_similarity(points[start:end][good[start:end]] + 0.5, target[start:end][good[start:end]])
+        for start, end in zip(np.append(0, ends[:-1]), ends, strict=True)
+    ]
+    return found[:-1], found[-1]
+
+
+def fit_similarity(before: FloatArray, now: FloatArray) -> Similarity | None:
+    """The similarity that takes points [n, 2] to where they are now, by medians; None for too few points."""
+    if len(before) < LEAST_POINTS:
+        return None
+    middle = np.median(before, axis=0)
+    shift = np.median(now - before, axis=0)
+    scale = 1.0
+    if len(before) >= LEAST_FOR_SCALE:
+        radius = np.hypot(*(before - middle).T)
+        wide = radius >= max(4.0, float(np.median(radius)))
+        if wide.any():
+            grown = np.hypot(*(now[wide] - middle - shift).T) / radius[wide]
+            scale = float(np.clip(np.median(grown), 1 / MOST_GROWTH, MOST_GROWTH))
+    x, y = middle + shift - scale * middle
+    return Similarity(scale, float(x), float(y))
+
+
+def _points(mask: BoolArray, x0: int, y0: int, most: int) -> NDArray[np.float64]:
+    """At most about `most` set pixels [n, 2] as (x, y), spread evenly; pixels at the mask's border are avoided."""
+    inner = cv2.erode(mask.view(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    rows, columns = np.nonzero(inner if inner.any() else mask)
+    if len(rows) > most:
+        step = max(1, int(np.sqrt(len(rows) / most)))
+        on_grid = (rows % step == step // 2) & (columns % step == step // 2)
+        if np.count_nonzero(on_grid) >= most // 2:
+            rows, columns = rows[on_grid], columns[on_grid]
+        chosen = np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)
+        rows, columns = rows[chosen], columns[chosen]
+    return np.stack([columns + x0, rows + y0], 1).astype(np.float64)
+
+
+def _background(labels: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Points of an even grid that no instance covers."""
+    height, width = labels.shape
+    step = max(4, int(np.sqrt(height * width / (2 * BACKGROUND_POINTS))))
+    rows, columns = np.nonzero(labels[step // 2 :: step, step // 2 :: step] == 0)
+    points = np.stack([columns * step + step // 2, rows * step + step // 2], 1).astype(np.float64)
+    return points[:: max(1, len(points) // BACKGROUND_POINTS)]
