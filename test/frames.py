@@ -24,7 +24,7 @@ def plain_manifest() -> dict:
         "schema_version": 1,
         "model_id": "toy",
         "description": "",
-        "temporal": {"mode": "image", "window": 1},
+        "temporal": {"mode": "image", "window": 1, "state": [], "state_bytes": 0},
         "crop": {"rule": "square", "size": SIZE, "scale": 2.0, "min_side_fraction": 0.2},
         "input": {
             "channel_order": "rgb",

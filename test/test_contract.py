@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from frames import plain_manifest
+from frames import SIZE, plain_manifest
 
 from c2f_ros.contract import ContractError, Manifest, parse, to_plain
 
@@ -56,7 +56,7 @@ def test_every_key_of_the_manifest_is_needed(key):
 
 def test_a_manifest_of_the_first_release_is_still_valid():
     plain = plain_manifest()
-    del plain["graph"]["batch_limit"]
+    del plain["graph"]["batch_limit"], plain["temporal"]["state"], plain["temporal"]["state_bytes"]
     assert parse(Manifest, plain, "m").graph.batch_limit == 0
 
 
@@ -85,3 +85,74 @@ def test_an_int_is_taken_where_a_float_is_expected():
     plain = plain_manifest()
     plain["crop"]["scale"] = 2
     assert parse(Manifest, plain, "m").crop.scale == 2.0
+
+
+def plain_stream_manifest() -> dict:
+    """Two states: `memory`, laid over the newest crop, and `keys`, of the last three frames."""
+
+    def tensor(name, dtype, *shape):
+        return {"name": name, "dtype": dtype, "shape": list(shape)}
+
+    plain = plain_manifest()
+    plain["crop"]["rule"] = "followed"
+    states = [
+        {"name": "keys", "kind": "ring", "shape": [16, 6]},
+        {"name": "memory", "kind": "aligned", "shape": [5, 8, 8]},
+    ]
+    plain["temporal"] = {"mode": "stream", "window": 3, "state": states, "state_bytes": 4 * (3 * 16 * 6 + 5 * 8 * 8)}
+    plain["graph"]["inputs"] += [
+        tensor("warp", "float32", "N", 3),
+        tensor("memory", "float32", "N", 5, 8, 8),
+        tensor("ages", "int64", "N", 3),
+        tensor("keys", "float32", "N", 3, 16, 6),
+    ]
+    plain["graph"]["outputs"] += [
+        tensor("keys_next", "float32", "N", 16, 6),
+        tensor("memory_next", "float32", "N", 5, 8, 8),
+    ]
+    return plain
+
+
+def test_a_stream_manifest_reads_and_writes_back_unchanged():
+    plain = plain_stream_manifest()
+    manifest = parse(Manifest, plain, "m")
+    assert to_plain(manifest) == plain
+    assert manifest.temporal.frames == 1 and manifest.graph.inputs[0].shape == ("N", 3, SIZE, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("temporal", "state", 0, "kind"), "pile", "temporal.state keys.kind is 'pile', expected aligned or ring"),
+        (("temporal", "state", 1, "shape"), [8, 8], "temporal.state memory.shape is .*, expected .channels, rows, "),
+        (("temporal", "state", 1, "shape"), [5, 0, 8], "temporal.state memory.shape is .*, expected positive sizes"),
+        (("temporal", "state", 0, "shape"), [], "temporal.state keys.shape is .*, expected positive sizes"),
+        (("temporal", "state_bytes"), 4, "temporal.state_bytes is 4, expected 2432"),
+        (("temporal", "window"), 4, "temporal.state_bytes is 2432, expected 2816"),
+        (("temporal", "state"), [], "temporal.state is .*, expected states with mode stream, else none"),
+        (("temporal", "mode"), "window", "temporal.state is .*, expected states with mode stream, else none"),
+        (("crop", "rule"), "square", "crop.rule is 'square', expected followed with mode stream"),
+        (("graph", "inputs", 2, "name"), "shift", "graph.inputs"),
+        (("graph", "inputs", 3, "shape"), ["N", 5, 8, 9], "graph.inputs"),
+        (("graph", "inputs", 4, "shape"), ["N", 2], "graph.inputs"),
+        (("graph", "inputs", 5, "shape"), ["N", 16, 6], "graph.inputs"),
+        (("graph", "outputs", 1, "name"), "keys_now", "graph.outputs keys_next"),
+        (("graph", "outputs", 2, "shape"), ["N", 5, 8, 9], "graph.outputs memory_next"),
+    ],
+)
+def test_states_that_contradict_the_rest_of_the_contract_are_refused_by_name(path, value, message):
+    plain = plain_stream_manifest()
+    part = plain
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    with pytest.raises(ContractError, match=message):
+        parse(Manifest, plain, "m")
+
+
+def test_the_order_of_state_inputs_is_that_of_the_contract():
+    plain = plain_stream_manifest()
+    inputs = plain["graph"]["inputs"]
+    inputs[2:4], inputs[4:6] = inputs[4:6], inputs[2:4]
+    with pytest.raises(ContractError, match="graph.inputs"):
+        parse(Manifest, plain, "m")
