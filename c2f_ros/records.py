@@ -6,7 +6,7 @@ Letters in shapes: N objects, T frames in the window, H W image, h w cut, S crop
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any
 
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from c2f_ros.contract import InputError
 from c2f_ros.geometry import Box, ByteArray, FloatArray, PlacedMask
 from c2f_ros.motion import STILL, Similarity
+
+IntArray = NDArray[np.int64]
 
 
 class Status(IntEnum):
@@ -129,10 +131,13 @@ class ObservedFrame:
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Network inputs of the frame's inferred objects. image: [N, 3, S, S]; masks: [N, M, S, S]; for models of mode
-    `window` [N, T, 3, S, S] and [N, T, M, S, S], the newest frame last.
+    `window` [N, T, 3, S, S] and [N, T, M, S, S], the newest frame last. Row by row:
 
-    For models of mode `stream`, row by row: serials: the track's number, never used again for another; boxes, anchors:
-    of its newest observation.
+    frames: observations in it, repeated ones counted once; () means one each.
+    serials: the track's number, never used again for another; boxes, anchors: of its newest observation; for models of
+    mode `stream`.
+    windows: all its observations, oldest first; for models whose frames are cached (`Manifest.frame_graph`), which get
+    the newest frame alone as image and masks.
     """
 
     image: FloatArray
@@ -140,13 +145,22 @@ class Batch:
     serials: tuple[int, ...] = ()
     boxes: tuple[Box, ...] = ()
     anchors: tuple[Similarity, ...] = ()
+    frames: tuple[int, ...] = ()
+    windows: tuple[tuple[Observation, ...], ...] = ()
+
+    def part(self, rows: slice) -> Batch:
+        """These rows alone."""
+        return Batch(*(getattr(self, one.name)[rows] for one in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)
 class MaskProbabilities:
-    """Engine output: probability that a crop pixel belongs to the whole object, [N, S, S]."""
+    """Engine output: probability that a crop pixel belongs to the whole object, [N, S, S]. frames: observations that
+    went into each row, this frame's included, int64 [N]; `run_engine` counts the batch's where an engine says nothing
+    (empty)."""
 
     amodal: FloatArray
+    frames: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,137 @@
+"""What a model of mode `stream` keeps of every object from one inferred frame to the next: its states, in slots."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2f_ros.contract import ContractError, TemporalSpec, state_inputs
+from c2f_ros.following import alignment
+from c2f_ros.geometry import Box, FloatArray
+from c2f_ros.motion import Similarity
+from c2f_ros.records import Batch
+
+NO_MOTION = (1.0, 0.0, 0.0)
+"""`warp` of an object that has no memory yet."""
+
+
+class ObjectMemory:
+    """The states of at most `slots` objects, in arrays that are made once; objects are told apart by serials.
+
+    An object gets a slot when it is first written, all zero whoever had it before, and keeps it until it is not among
+    those to `keep`, or until all slots are taken and it is the one that was written longest ago. One thread only.
+    """
+
+    def __init__(self, temporal: TemporalSpec, slots: int) -> None:
+        if slots < 1:
+            raise ContractError(f"the memory of objects has {slots} slots, expected at least 1; correct max_objects")
+        self.temporal, self.slots = temporal, slots
+        self._rings = [s.name for s in temporal.state if s.kind == "ring"]
+        frames = {name: (temporal.window,) for name in self._rings}
+        self._states: dict[str, FloatArray] = {
+            s.name: np.zeros((slots, *frames.get(s.name, ()), *s.shape), np.float32) for s in temporal.state
+        }
+        self._ages = np.full((slots, temporal.window), -1, np.int64)
+        self._frames = np.zeros(slots, np.int64)
+        self._views: list[tuple[Box, Similarity] | None] = [None] * slots
+        self.reset()
+
+    def __len__(self) -> int:
+        """Objects in memory."""
+        return len(self._slots)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all slots' states, taken or not."""
+        return sum(array.nbytes for array in self._states.values())
+
+    def reset(self) -> None:
+        """Forget every object."""
+        self._slots: OrderedDict[int, int] = OrderedDict()
+        self._free = list(range(self.slots))
+
+    def keep(self, serials: Collection[int]) -> None:
+        """Forget all objects but these."""
+        for serial in [s for s in self._slots if s not in serials]:
+            self.forget(serial)
+
+    def forget(self, serial: int) -> None:
+        """Forget this object, if it is known: it is new when it comes again."""
+        slot = self._slots.pop(serial, None)
+        if slot is not None:
+            self._free.append(slot)
+
+    def frames(self, serial: int) -> int:
+        """Inferred frames of this object that its states hold; 0 if it is not known. Rings alone hold at most T."""
+        slot = self._slots.get(serial)
+        if slot is None:
+            return 0
+        counted = int(self._frames[slot])
+        return counted if len(self._rings) < len(self._states) else min(counted, self.temporal.window)
+
+    def inputs(self, batch: Batch) -> dict[str, NDArray[Any]]:
+        """The graph inputs that carry the states of the batch's objects, as `contract.state_inputs` lists them."""
+        count, given = len(batch.serials), [name for name, _ in state_inputs(self.temporal)]
+        slots = [self._slots.get(serial) for serial in batch.serials]
+        rows = [row for row, slot in enumerate(slots) if slot is not None]
+        taken = [slot for slot in slots if slot is not None]
+        found: dict[str, NDArray[Any]] = {}
+        for name in given:
+            if name == "warp":
+                found[name] = self._warp(batch, slots)
+            elif name == "ages":
+                found[name] = np.full((count, self.temporal.window), -1, np.int64)
+                found[name][rows] = self._ages[taken]
+            else:
+                found[name] = np.zeros((count, *self._states[name].shape[1:]), np.float32)
+                found[name][rows] = self._states[name][taken]
+        return found
+
+    def write(self, batch: Batch, outputs: Mapping[str, NDArray[Any]]) -> None:
+        """Keep what the graph made of the batch: outputs NAME_next of every state, rows as in the batch.
+
+        They must have been checked. Objects of the batch that are known keep their slots; more objects than slots: the
+        last ones are kept.
+        """
+        new = {name: outputs[f"{name}_next"] for name in self._states}
+        for serial in batch.serials:
+            if serial in self._slots:
+                self._slots.move_to_end(serial)
+        for row, serial in enumerate(batch.serials):
+            slot = self._slot_of(serial)
+            place = self._oldest_place(slot)
+            for name, values in new.items():
+                target = self._states[name][slot]
+                target[place if name in self._rings else ...] = values[row]
+            self._frames[slot] += 1
+            self._views[slot] = batch.boxes[row], batch.anchors[row]
+
+    def _warp(self, batch: Batch, slots: list[int | None]) -> FloatArray:
+        warp = np.empty((len(slots), 3), np.float32)
+        for row, slot in enumerate(slots):
+            old = None if slot is None else self._views[slot]
+            warp[row] = NO_MOTION if old is None else alignment(*old, batch.boxes[row], batch.anchors[row])
+        return warp
+
+    def _slot_of(self, serial: int) -> int:
+        """The object's slot; a new object's is emptied first."""
+        slot = self._slots.get(serial)
+        if slot is None:
+            slot = self._free.pop() if self._free else self._slots.popitem(last=False)[1]
+            self._slots[serial] = slot
+            for array in self._states.values():
+                array[slot] = 0.0  # assigned, not scaled: what the predecessor left may be NaN
+            self._ages[slot], self._frames[slot], self._views[slot] = -1, 0, None
+        return slot
+
+    def _oldest_place(self, slot: int) -> int:
+        """The ring's empty or oldest place, which becomes that of the newest frame; all others age by one."""
+        ages = self._ages[slot]
+        place = int(ages.argmin() if ages.min() < 0 else ages.argmax())
+        ages[ages >= 0] += 1
+        ages[place] = 0
+        return place
