@@ -8,6 +8,8 @@ from c2f_ros.contract import ContractError
 
 SCENES = ("clutter", "driving")
 TRUTH = "truth"
+FRACTIONS = ("sparse_fraction", "still_fraction", "pan_fraction", "shake_fraction", "approach_fraction")
+"""Shares of a set's clips; they have the same names in the generator's configuration."""
 
 
 @dataclass(frozen=True)
@@ -15,8 +17,10 @@ class SetConfig:
     """One generated set: `clips` clips of `frames` frames in the folder `name` of the work folder.
 
     scene: `clutter` (objects on a plane, the camera circles them) or `driving` (a street seen from a moving car).
-    Of `clutter` alone: families `train`, `held_out` or `all`; orbit_degrees: camera motion per frame;
-    elevation_degrees: range of the camera's; sparse_fraction: share of clips with few objects.
+    Of `clutter` alone: families `train`, `held_out` or `all`; orbit_degrees: camera motion per frame, one number, or
+    two from whose range each clip draws; elevation_degrees: range of the camera's; sparse_fraction: share of clips with
+    few objects; still_fraction: share of clips whose camera does not move; pan_fraction, shake_fraction,
+    approach_fraction: shares of the others in which it turns to and fro, shakes, comes nearer and goes back.
     Of `driving` alone: rate_hz, frames per second.
     """
 
@@ -26,9 +30,13 @@ class SetConfig:
     seed: int
     scene: str = "clutter"
     families: str = "train"
-    orbit_degrees: float = 15.0
+    orbit_degrees: float | tuple | list = 15.0
     elevation_degrees: tuple[float, float] = (3.0, 15.0)
     sparse_fraction: float = 0.0
+    still_fraction: float = 0.0
+    pan_fraction: float = 0.0
+    shake_fraction: float = 0.0
+    approach_fraction: float = 0.0
     rate_hz: float = 10.0
 
     def __post_init__(self) -> None:
@@ -37,12 +45,24 @@ class SetConfig:
         _require(self.clips >= 1, f"{self.name}.clips", self.clips, "at least 1")
         _require(self.frames >= 1, f"{self.name}.frames", self.frames, "at least 1")
         _require(self.rate_hz > 0, f"{self.name}.rate_hz", self.rate_hz, "a positive number")
-        others = ("rate_hz",)
+        self._check_orbit()
+        for key in FRACTIONS:
+            _require(0 <= getattr(self, key) <= 1, f"{self.name}.{key}", getattr(self, key), "0 to 1")
+        others: tuple[str, ...] = ("rate_hz",)
         if self.scene == "driving":
-            others = ("families", "orbit_degrees", "elevation_degrees", "sparse_fraction")
+            others = ("families", "orbit_degrees", "elevation_degrees", *FRACTIONS)
         for key in others:
             found, default = getattr(self, key), type(self).__dataclass_fields__[key].default
             _require(found == default, f"{self.name}.{key}", found, f"to be left out where scene is {self.scene}")
+
+    def _check_orbit(self) -> None:
+        """Make a range that came as a list a tuple, and check it."""
+        found = self.orbit_degrees
+        if isinstance(found, (list, tuple)):
+            numbers = len(found) == 2 and all(type(one) in (int, float) for one in found)
+            holds = numbers and 0 <= found[0] <= found[1]
+            _require(holds, f"{self.name}.orbit_degrees", found, "a number, or two rising numbers from 0")
+            object.__setattr__(self, "orbit_degrees", tuple(float(one) for one in found))
 
 
 @dataclass(frozen=True)
@@ -96,6 +116,33 @@ class DataConfig:
     def generated(self) -> tuple[SetConfig, ...]:
         """All generated sets."""
         return self.train + self.validation + self.test + self.held_out
+
+
+@dataclass(frozen=True)
+class UnrollConfig:
+    """How tracks are drawn for a model with memory.
+
+    frames: through which a track is followed; of these the last `graded` are trained, the ones before fill the memory.
+    stride: every n-th frame is taken, n up to this; gap_share: chance of a longer step. ragged_tracks: share of tracks
+    whose visible masks are changed as `augment` says. fault_share: share of tracks with a segmenter's faults
+    (`upstream.py`). unsegmented_fraction, scale_jitter, shift_jitter: as in `DataConfig`.
+    """
+
+    frames: int
+    graded: int
+    stride: int
+    gap_share: float
+    ragged_tracks: float
+    fault_share: float
+    unsegmented_fraction: float
+    scale_jitter: float
+    shift_jitter: float
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.graded <= self.frames, "unroll.graded", self.graded, f"1 to {self.frames} (unroll.frames)")
+        _require(self.stride >= 1, "unroll.stride", self.stride, "at least 1")
+        for key in ("gap_share", "ragged_tracks", "fault_share", "unsegmented_fraction"):
+            _require(0 <= getattr(self, key) <= 1, f"unroll.{key}", getattr(self, key), "0 to 1")
 
 
 @dataclass(frozen=True)

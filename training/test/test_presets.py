@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 from tiny import CONFIGS, torch
 
-from c2f_ros.contract import ContractError
+from c2f_ros.contract import ContractError, parse
+from c2f_train.commands.generate import scene_config
 from c2f_train.config import load_config, save_config
-from c2f_train.data_config import SetConfig
+from c2f_train.data_config import FRACTIONS, SetConfig
 from c2f_train.fitting.optimizer import never_trained
 from c2f_train.model.network import C2FNetwork
 from c2f_train.model.transformer import TokenTransformer
@@ -78,3 +79,20 @@ def test_the_published_bug_leaves_127_tensors_of_the_transformer_untrained():
         assert len(left_out) == 127 and "m_bias" in left_out and "conv_in.bias" in left_out
         assert ("blocks.0.ln3.weight" in dict(transformer.named_parameters())) == (name == "movid_a")
         assert "blocks.0.ln3.weight" not in left_out
+
+
+def test_the_orbit_of_a_set_is_a_number_or_a_range():
+    about = parse(SetConfig, {"name": "a", "clips": 1, "frames": 1, "seed": 0, "orbit_degrees": [1, 5]}, "a")
+    assert scene_config(about).orbit_degrees_per_frame == (1.0, 5.0)
+    assert scene_config(replace(about, orbit_degrees=2.0)).orbit_degrees_per_frame == 2.0
+    for wrong in ([5, 1], [1], [1, "x"]):
+        with pytest.raises(ContractError, match="a.orbit_degrees"):
+            replace(about, orbit_degrees=wrong)
+
+
+@pytest.mark.parametrize("key", FRACTIONS)
+def test_the_shares_of_a_set_reach_the_generator(key):
+    about = SetConfig("a", clips=1, frames=1, seed=0, **{key: 0.25})
+    assert getattr(scene_config(about), key) == 0.25
+    with pytest.raises(ContractError, match=f"a.{key}"):
+        replace(about, **{key: 1.5})

@@ -6,7 +6,7 @@ import argparse
 
 from c2f_train.commands.options import add_work
 from c2f_train.config import load_config
-from c2f_train.data_config import SetConfig
+from c2f_train.data_config import FRACTIONS, SetConfig
 
 NAME = "generate"
 HELP = "Draw the configured sets of clips; those that are there stay."
@@ -41,5 +41,5 @@ def scene_config(about: SetConfig):  # type: ignore[no-untyped-def]  # the gener
         orbit_degrees_per_frame=about.orbit_degrees,
         elevation_min_degrees=low,
         elevation_max_degrees=high,
-        sparse_fraction=about.sparse_fraction,
+        **{name: getattr(about, name) for name in FRACTIONS},
     )

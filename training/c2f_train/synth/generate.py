@@ -18,10 +18,12 @@ from tqdm import tqdm
 from c2f_train.synth import kins, movid_a
 from c2f_train.synth.clip import Clip
 from c2f_train.synth.driving import DriveConfig, generate_drive
+from c2f_train.synth.options import add_knobs, chosen_config
 from c2f_train.synth.raster import Camera, raster_objects, resolve
-from c2f_train.synth.scene import Scene, SceneConfig, random_cameras, random_scene
+from c2f_train.synth.scene import Scene, random_scene
+from c2f_train.synth.scene_config import SceneConfig
 from c2f_train.synth.shade import develop, shade
-from c2f_train.synth.shapes import FAMILY_SETS
+from c2f_train.synth.viewpoint import random_cameras
 
 
 def generate_clip(config: SceneConfig, frames: int, seed: int) -> Clip:
@@ -146,7 +148,6 @@ def _run(work: partial, indices: Sequence[int], workers: int) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    scene, drive = SceneConfig(), DriveConfig()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--clips", type=int, required=True)
     parser.add_argument("--frames", type=int, default=24)
@@ -156,57 +157,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scene", choices=("clutter", "driving"), default="clutter")
     parser.add_argument("--layout", choices=("npz", "movid_a", "kins"), default="npz")
     parser.add_argument("--split", choices=("train", "test"), default="train", help="folder of the movid_a layout")
-    sizes = f"height width; {scene.height} {scene.width}, driving {drive.height} {drive.width} unless given"
-    absent = {"default": argparse.SUPPRESS}
-    parser.add_argument("--size", type=int, nargs=2, help=sizes, **absent)
-    samples = f"colour samples per pixel side; {scene.supersample}, driving {drive.supersample} unless given"
-    parser.add_argument("--supersample", type=int, choices=(1, 2), help=samples, **absent)
-    clutter = parser.add_argument_group("clutter", "a cluster of objects on the ground")
-    clutter.add_argument("--families", choices=FAMILY_SETS, help=f"{scene.families} unless given", **absent)
-    counts = f"{scene.objects_min} {scene.objects_max} unless given"
-    clutter.add_argument("--objects", type=int, nargs=2, help=counts, **absent)
-    clutter.add_argument("--sparse-fraction", type=float, help=f"{scene.sparse_fraction} unless given", **absent)
-    turn = f"per frame; {scene.orbit_degrees_per_frame} unless given"
-    clutter.add_argument("--orbit-degrees", type=float, help=turn, **absent)
-    heights = f"of the camera; {scene.elevation_min_degrees} {scene.elevation_max_degrees} degrees unless given"
-    clutter.add_argument("--elevation", type=float, nargs=2, help=heights, **absent)
-    driving = parser.add_argument_group("driving", "a street seen from a moving car")
-    driving.add_argument("--rate-hz", type=float, help=f"frames per second; {drive.rate_hz} unless given", **absent)
-    speeds = f"of the camera, m/s; {drive.speed_min} {drive.speed_max} unless given"
-    driving.add_argument("--speed", type=float, nargs=2, help=speeds, **absent)
+    add_knobs(parser)
     return parser
-
-
-COMMON_FIELDS = {"size": ("height", "width"), "supersample": ("supersample",)}
-CLUTTER_FIELDS = {
-    "families": ("families",),
-    "objects": ("objects_min", "objects_max"),
-    "sparse_fraction": ("sparse_fraction",),
-    "orbit_degrees": ("orbit_degrees_per_frame",),
-    "elevation": ("elevation_min_degrees", "elevation_max_degrees"),
-}
-DRIVING_FIELDS = {"rate_hz": ("rate_hz",), "speed": ("speed_min", "speed_max")}
-"""Fields of the configs that each option sets."""
-
-
-def _config(parser: argparse.ArgumentParser, options: argparse.Namespace) -> SceneConfig | DriveConfig:
-    """The config that the options ask for; ends the program if one of them is for the other scene."""
-    driving, given = options.scene == "driving", vars(options)
-    fields = {**COMMON_FIELDS, **(DRIVING_FIELDS if driving else CLUTTER_FIELDS)}
-    for name in (CLUTTER_FIELDS if driving else DRIVING_FIELDS).keys() & given.keys():
-        parser.error(f"--{name.replace('_', '-')} is not for --scene {options.scene}; leave it out")
-    chosen = {}
-    for name in fields.keys() & given.keys():
-        values = given[name] if isinstance(given[name], list) else [given[name]]
-        chosen |= dict(zip(fields[name], values, strict=True))
-    return DriveConfig(**chosen) if driving else SceneConfig(**chosen)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: generate a set."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    config = _config(parser, options)
+    config = chosen_config(parser, options)
     draw = partial(generate_drive if isinstance(config, DriveConfig) else generate_clip, config, options.frames)
     if options.layout == "movid_a":
         _fill_movid_a(draw, options.clips, options.seed, options.out, options.split, options.workers)

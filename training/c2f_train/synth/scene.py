@@ -18,7 +18,7 @@ from c2f_train.synth.appearance import (
     random_surroundings,
 )
 from c2f_train.synth.mesh import Mesh, corner_normals, normalized, rotation
-from c2f_train.synth.raster import Camera, look_at
+from c2f_train.synth.scene_config import SceneConfig
 from c2f_train.synth.shade import Surface
 from c2f_train.synth.shadow import Shadows, cast_shadows
 from c2f_train.synth.shapes import FAMILIES, family_names
@@ -28,60 +28,6 @@ CREASE_COSINE = 0.7
 
 SPARSE_SPREAD = 1.5
 """Objects of a sparse clip stand this many times farther apart."""
-
-
-@dataclass(frozen=True)
-class SceneConfig:
-    """Every knob of the generator; lengths in world units, in which an object of scale 1 has longest side 1."""
-
-    height: int = 256
-    width: int = 256
-    families: str = "train"
-    objects_min: int = 10
-    objects_max: int = 20
-    sparse_fraction: float = 0.1
-    """Share of clips with few objects, sparse_min to sparse_max, spread out."""
-    sparse_min: int = 3
-    sparse_max: int = 8
-    scale_min: float = 0.6
-    scale_max: float = 1.6
-    spacing: float = 1.1
-    """Distance of neighbours over the sum of their radii; below 1 they may touch."""
-    tumbled_fraction: float = 0.15
-    """Share of objects lying on their side or leaning."""
-    elevation_min_degrees: float = 3.0
-    elevation_max_degrees: float = 15.0
-    orbit_degrees_per_frame: float = 15.0
-    """How far the camera travels around the cluster between frames; its sign is drawn for each clip."""
-    distance_min: float = 4.4
-    distance_max: float = 6.2
-    """Of the camera from the middle of the cluster."""
-    field_of_view_degrees: float = 50.0
-    """Of the longer image side."""
-    supersample: int = 1
-    """Colour samples per pixel side, 1 or 2; masks are always taken at pixel centres."""
-    fps: float = 12.0
-
-    def __post_init__(self) -> None:
-        family_names(self.families)
-        self._check_range("objects", self.objects_min, self.objects_max, 1, 60)
-        self._check_range("sparse", self.sparse_min, self.sparse_max, 1, 60)
-        self._check_range("scale", self.scale_min, self.scale_max, 0.05, 20)
-        self._check_range("elevation degrees", self.elevation_min_degrees, self.elevation_max_degrees, 0.5, 89)
-        self._check_range("distance", self.distance_min, self.distance_max, 0.5, 100)
-        for name in ("sparse_fraction", "tumbled_fraction"):
-            self._check_range(name, getattr(self, name), getattr(self, name), 0, 1)
-        self._check_range("spacing", self.spacing, self.spacing, 0.1, 10)
-        self._check_range("field_of_view_degrees", self.field_of_view_degrees, self.field_of_view_degrees, 5, 150)
-        self._check_range("height and width", min(self.height, self.width), max(self.height, self.width), 8, 4096)
-        self._check_range("fps", self.fps, self.fps, 0.01, 10000)
-        if self.supersample not in (1, 2):
-            raise ValueError(f"supersample is {self.supersample}, expected 1 or 2")
-
-    @staticmethod
-    def _check_range(name: str, low: float, high: float, least: float, most: float) -> None:
-        if not least <= low <= high <= most:
-            raise ValueError(f"{name}: found {low} to {high}, expected {least} <= min <= max <= {most}")
 
 
 @dataclass(frozen=True)
@@ -178,18 +124,3 @@ def _free_distance(direction: NDArray[np.float64], others: NDArray[np.float64], 
         if start < distance < end:
             distance = float(end)
     return distance
-
-
-def random_cameras(config: SceneConfig, frames: int, middle_height: float, rng: Generator) -> list[Camera]:
-    """One camera per frame on a circle around the origin, looking at a point above it."""
-    elevation = np.radians(rng.uniform(config.elevation_min_degrees, config.elevation_max_degrees))
-    distance = rng.uniform(config.distance_min, config.distance_max)
-    start, turn = rng.uniform(0, 360), config.orbit_degrees_per_frame * rng.choice([-1, 1])
-    focal = max(config.height, config.width) / 2 / np.tan(np.radians(config.field_of_view_degrees) / 2)
-    target = np.array([0.0, 0.0, middle_height])
-    cameras = []
-    for frame in range(frames):
-        angle = np.radians(start + turn * frame)
-        away = np.array([np.cos(elevation) * np.cos(angle), np.cos(elevation) * np.sin(angle), np.sin(elevation)])
-        cameras.append(look_at(target + distance * away, target, float(focal), config.height, config.width))
-    return cameras

@@ -10,8 +10,10 @@ import pytest
 from c2f_train.synth import generate, movid_a
 from c2f_train.synth.clip import Clip, occlusion_rate
 from c2f_train.synth.generate import clip_seed, generate_clip, generate_movid_a, generate_set
-from c2f_train.synth.scene import SceneConfig, random_cameras, random_scene
+from c2f_train.synth.scene import random_scene
+from c2f_train.synth.scene_config import SceneConfig
 from c2f_train.synth.shapes import HELD_OUT_FAMILIES
+from c2f_train.synth.viewpoint import random_cameras
 
 CONFIG = SceneConfig(height=72, width=96, objects_min=6, objects_max=9)
 
@@ -209,7 +211,7 @@ def _npz(folder):
 
 
 def test_command_line_writes_a_set(tmp_path):
-    options = "--clips 1 --frames 1 --workers 1 --families held_out --orbit-degrees 5 --elevation 10 20 --size 40 56"
+    options = "--clips 1 --frames 1 --workers 1 --families held_out --orbit-degrees 1 5 --elevation 10 20 --size 40 56"
     generate.main([*options.split(), "--out", str(tmp_path)])
     made = Clip.load(tmp_path / "clip_00000.npz")
     assert made.rgb.shape == (1, 40, 56, 3) and set(made.categories) <= set(HELD_OUT_FAMILIES)
