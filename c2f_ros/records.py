@@ -120,12 +120,40 @@ class Observation:
 
 
 @dataclass(frozen=True, eq=False)
+class HiddenTrack:
+    """An object that is remembered although upstream sends nothing for it in this frame. class_id, score: as upstream
+    sent them last. serial: the track's number. window: as in `ObservedFrame`, the last observation of this very frame,
+    without a visible pixel. unseen_ns: how long no pixel of it has been visible, above 0."""
+
+    track_id: str
+    class_id: str
+    score: float
+    serial: int
+    window: tuple[Observation, ...]
+    unseen_ns: int
+
+    @property
+    def seen_ns(self) -> int:
+        """Stamp of the last frame in which a pixel of it was visible."""
+        return self.window[-1].stamp_ns - self.unseen_ns
+
+
+@dataclass(frozen=True, eq=False)
 class ObservedFrame:
     """A tracked frame with every track's window as it is now, oldest observation first, the last one of
-    this very frame; `None` for instances beyond the node's limit of objects."""
+    this very frame; `None` for instances beyond the node's limit of objects.
+
+    For models of crop rule `followed` also: serials: the track's number, instance by instance; None where the window
+    is. hidden: objects remembered, the one seen last first; with mode `stream` only. epoch: grows whenever all memory
+    was dropped before this frame. alive: serials of all tracks that are followed, inferred in this frame or not.
+    """
 
     tracked: TrackedFrame
     windows: tuple[tuple[Observation, ...] | None, ...]
+    serials: tuple[int | None, ...] = ()
+    hidden: tuple[HiddenTrack, ...] = ()
+    epoch: int = 0
+    alive: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
