@@ -11,7 +11,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 SCHEMA_VERSION = 1
@@ -140,7 +140,12 @@ class GoldenSpec:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The whole contract of a model bundle. `made` is free text for people: data, metrics, cost."""
+    """The whole contract of a model bundle. `made` is free text for people: data, metrics, cost.
+
+    frame_graph: of models of mode `window` whose frames are cached. It takes frames one by one, image [N, 3, S, S] and
+    masks [N, M, S, S]; every input of `graph` is one of its outputs, by name: [N, T, ...] of the whole window, or
+    [N, ...] of the newest frame alone. Without it `graph` takes images and masks itself.
+    """
 
     schema_version: int
     model_id: str
@@ -153,6 +158,29 @@ class Manifest:
     graph: GraphSpec
     golden: GoldenSpec
     made: Mapping[str, Any]
+    frame_graph: GraphSpec | None = None
+
+    @property
+    def graphs(self) -> tuple[GraphSpec, ...]:
+        """All graphs of the bundle."""
+        return (self.graph,) if self.frame_graph is None else (self.frame_graph, self.graph)
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What an object's row of the whole model takes, graph by graph or not: a golden sample holds it."""
+        window = (self.temporal.window,) if self.temporal.mode == "window" else ()
+        states = (
+            TensorSpec(name, "int64" if name == "ages" else "float32", shape)
+            for name, shape in state_inputs(self.temporal)
+        )
+        return (*self._frame_inputs(window), *states)
+
+    def _frame_inputs(self, window: tuple[int, ...] = ()) -> tuple[TensorSpec, ...]:
+        size, planes = self.crop.size, len(self.input.mask_channels)
+        return (
+            TensorSpec("image", "float32", ("N", *window, 3, size, size)),
+            TensorSpec("masks", "float32", ("N", *window, planes, size, size)),
+        )
 
     def __post_init__(self) -> None:
         _require(self.schema_version == SCHEMA_VERSION, "schema_version", self.schema_version, SCHEMA_VERSION)
@@ -196,21 +224,29 @@ class Manifest:
         _require(is_without_least, "crop.min_side_fraction", crop.min_side_fraction, "0 with crop.rule stretched")
 
     def _check_graph(self) -> None:
-        _require(self.graph.batch_limit >= 0, "graph.batch_limit", self.graph.batch_limit, "0 or more")
-        size, planes = self.crop.size, len(self.input.mask_channels)
-        frames = (self.temporal.window,) if self.temporal.mode == "window" else ()
-        expected = (
-            ("image", ("N", *frames, 3, size, size)),
-            ("masks", ("N", *frames, planes, size, size)),
-            *state_inputs(self.temporal),
-        )
-        found = tuple((t.name, t.shape) for t in self.graph.inputs)
-        _require(found == expected, "graph.inputs", found, expected)
-        outputs = {t.name: t.shape for t in self.graph.outputs}
+        for graph in self.graphs:
+            _require(graph.batch_limit >= 0, "graph.batch_limit", graph.batch_limit, "0 or more")
+        if self.frame_graph is None:
+            _require(self.graph.inputs == self.inputs, "graph.inputs", self.graph.inputs, self.inputs)
+        else:
+            self._check_frame_graph(self.frame_graph)
+        size, outputs = self.crop.size, {t.name: t.shape for t in self.graph.outputs}
         _require(outputs.get("amodal") == ("N", size, size), "graph.outputs amodal", outputs, ("N", size, size))
         for state in self.temporal.state:
             name = f"{state.name}_next"
             _require(outputs.get(name) == ("N", *state.shape), f"graph.outputs {name}", outputs, ("N", *state.shape))
+
+    def _check_frame_graph(self, frame_graph: GraphSpec) -> None:
+        mode, expected = self.temporal.mode, self._frame_inputs()
+        _require(mode == "window", "temporal.mode", mode, "window with a frame_graph")
+        _require(frame_graph.inputs == expected, "frame_graph.inputs", frame_graph.inputs, expected)
+        made = {tensor.name: tensor for tensor in frame_graph.outputs}
+        for tensor in self.graph.inputs:
+            one = made.get(tensor.name, TensorSpec(tensor.name, "of no output", ()))
+            allowed = (replace(one, shape=("N", self.temporal.window, *one.shape[1:])), one)
+            _require(
+                tensor in allowed, f"graph.inputs {tensor.name}", tensor, f"one of {allowed} as frame_graph has it"
+            )
 
 
 def state_inputs(temporal: TemporalSpec) -> tuple[tuple[str, tuple[int | str, ...]], ...]:
@@ -258,6 +294,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return parse(hint, value, where)  # type: ignore[arg-type]
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType and len(arguments) == 2 and types.NoneType in arguments:
+        (other,) = (kind for kind in arguments if kind is not types.NoneType)
+        return None if value is None else _convert(other, value, where)
     if origin is tuple:
         return _convert_tuple(arguments, value, where)
     if origin is types.UnionType:

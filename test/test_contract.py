@@ -10,7 +10,7 @@ from c2f_ros.contract import ContractError, Manifest, parse, to_plain
 
 def test_a_manifest_reads_and_writes_back_unchanged():
     plain = plain_manifest()
-    assert to_plain(parse(Manifest, plain, "m")) == plain
+    assert to_plain(parse(Manifest, plain, "m")) == plain | {"frame_graph": None}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def plain_stream_manifest() -> dict:
 def test_a_stream_manifest_reads_and_writes_back_unchanged():
     plain = plain_stream_manifest()
     manifest = parse(Manifest, plain, "m")
-    assert to_plain(manifest) == plain
+    assert to_plain(manifest) == plain | {"frame_graph": None}
     assert manifest.temporal.frames == 1 and manifest.graph.inputs[0].shape == ("N", 3, SIZE, SIZE)
 
 
@@ -135,6 +135,7 @@ def test_a_stream_manifest_reads_and_writes_back_unchanged():
         (("graph", "inputs", 2, "name"), "shift", "graph.inputs"),
         (("graph", "inputs", 3, "shape"), ["N", 5, 8, 9], "graph.inputs"),
         (("graph", "inputs", 4, "shape"), ["N", 2], "graph.inputs"),
+        (("graph", "inputs", 4, "dtype"), "float32", "graph.inputs"),
         (("graph", "inputs", 5, "shape"), ["N", 16, 6], "graph.inputs"),
         (("graph", "outputs", 1, "name"), "keys_now", "graph.outputs keys_next"),
         (("graph", "outputs", 2, "shape"), ["N", 5, 8, 9], "graph.outputs memory_next"),
@@ -155,4 +156,61 @@ def test_the_order_of_state_inputs_is_that_of_the_contract():
     inputs = plain["graph"]["inputs"]
     inputs[2:4], inputs[4:6] = inputs[4:6], inputs[2:4]
     with pytest.raises(ContractError, match="graph.inputs"):
+        parse(Manifest, plain, "m")
+
+
+def plain_cached_manifest() -> dict:
+    """A window model in two graphs: `parts` and `seen` of all three frames, `level` of the newest alone."""
+
+    def tensor(name, dtype, *shape):
+        return {"name": name, "dtype": dtype, "shape": list(shape)}
+
+    plain = plain_manifest()
+    plain["temporal"] = {"mode": "window", "window": 3, "state": [], "state_bytes": 0}
+    outputs = [
+        tensor("parts", "float32", "N", 16, 8),
+        tensor("seen", "int64", "N", 16),
+        tensor("level", "float32", "N", 8, 4, 4),
+    ]
+    plain["frame_graph"] = plain["graph"] | {"file": "frame.onnx", "outputs": outputs}
+    inputs = [
+        tensor("parts", "float32", "N", 3, 16, 8),
+        tensor("seen", "int64", "N", 3, 16),
+        tensor("level", "float32", "N", 8, 4, 4),
+    ]
+    plain["graph"] = plain["graph"] | {"inputs": inputs}
+    return plain
+
+
+def test_a_window_model_in_two_graphs_reads_and_writes_back_unchanged():
+    plain = plain_cached_manifest()
+    manifest = parse(Manifest, plain, "m")
+    assert to_plain(manifest) == plain
+    assert [graph.file for graph in manifest.graphs] == ["frame.onnx", "c2f.onnx"]
+    assert [(t.name, t.shape) for t in manifest.inputs] == [
+        ("image", ("N", 3, 3, SIZE, SIZE)),
+        ("masks", ("N", 3, 3, SIZE, SIZE)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("frame_graph", "inputs", 0, "shape"), ["N", 3, 3, SIZE, SIZE], "frame_graph.inputs"),
+        (("frame_graph", "outputs", 1, "name"), "heard", "graph.inputs seen is .*'of no output'"),
+        (("graph", "inputs", 1, "dtype"), "float32", "graph.inputs seen"),
+        (("graph", "inputs", 0, "shape"), ["N", 4, 16, 8], "graph.inputs parts"),
+        (("graph", "inputs", 2, "shape"), ["N", 8, 4, 5], "graph.inputs level"),
+        (("frame_graph", "batch_limit"), -1, "graph.batch_limit is -1"),
+        (("frame_graph", "extra"), 1, "m.frame_graph: unknown key extra"),
+        (("temporal", "mode"), "image", "temporal.mode is 'image', expected window with a frame_graph"),
+    ],
+)
+def test_two_graphs_that_do_not_fit_together_are_refused(path, value, message):
+    plain = copy.deepcopy(plain_cached_manifest())
+    part = plain
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    with pytest.raises(ContractError, match=message):
         parse(Manifest, plain, "m")
