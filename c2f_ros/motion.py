@@ -113,6 +113,8 @@ def fit_similarity(before: FloatArray, now: FloatArray) -> Similarity | None:
 
 def _points(mask: BoolArray, x0: int, y0: int, most: int) -> NDArray[np.float64]:
     """At most about `most` set pixels [n, 2] as (x, y), spread evenly; pixels at the mask's border are avoided."""
+    if not mask.size:
+        return np.zeros((0, 2))
     inner = cv2.erode(mask.view(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
     rows, columns = np.nonzero(inner if inner.any() else mask)
     if len(rows) > most:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from c2f_ros.contract import MASK_CHANNELS, ContractError
+from c2f_ros.contract import MASK_CHANNELS, ContractError, StateSpec, TemporalSpec, state_bytes
 
 PUBLISHED, PAPER = "published", "paper"
 
@@ -199,8 +199,40 @@ class InferenceConfig:
 
 
 @dataclass(frozen=True)
+class MemoryConfig:
+    """What a streaming network keeps of an object (our own; the published model sees whole clips).
+
+    result: its own last probabilities come back as an input. features: channels of a gated memory at half the crop's
+    resolution, written by the refiner. Both lie over the object's crop and are moved along with it.
+    ring: frames of keys and values that every block of the transformer attends to besides the newest frame's, inside
+    the same local windows of (transformer.space)^2 cells; 0: none. cached: keys and values of the `first` pass (all
+    tokens masked) or of the `last` of the K steps. warm: frames after which the memory counts as warm.
+    """
+
+    result: bool = False
+    features: int = 0
+    ring: int = 0
+    cached: str = "first"
+    warm: int = 8
+
+    def __post_init__(self) -> None:
+        _one_of(self.cached, ("first", "last"), "memory.cached")
+        for name in ("features", "ring"):
+            _at_least(getattr(self, name), 0, f"memory.{name}")
+        _at_least(self.warm, 1, "memory.warm")
+
+    @property
+    def channels(self) -> int:
+        """Of the aligned state: the result folded 2x2, where there is a memory at all, and the features."""
+        return (4 if self.result else 0) + 1 + self.features if self.result or self.features else 0
+
+
+NO_MEMORY = MemoryConfig()
+
+
+@dataclass(frozen=True)
 class NetworkConfig:
-    """A whole network. mask_channels: planes of the input, the visible mask first."""
+    """A whole network. mask_channels: planes of the input, the visible mask first. memory: of a streaming network."""
 
     crop_size: int
     mask_channels: tuple[str, ...]
@@ -209,8 +241,10 @@ class NetworkConfig:
     transformer: TransformerConfig
     refiner: RefinerConfig
     inference: InferenceConfig
+    memory: MemoryConfig = NO_MEMORY
 
     def __post_init__(self) -> None:
+        self._check_memory()
         if self.mask_channels[:1] != ("visible",) or set(self.mask_channels) - set(MASK_CHANNELS):
             raise ContractError(
                 f"network.mask_channels is {list(self.mask_channels)}, expected 'visible' and after it any of "
@@ -231,6 +265,42 @@ class NetworkConfig:
             raise ContractError(
                 f"transformer.space is {self.transformer.space}, the token grid has {self.grid}; choose a divisor"
             )
+
+    def _check_memory(self) -> None:
+        memory, refiner = self.memory, self.refiner
+        if not self.is_stream:
+            return
+        if self.transformer.temporal:
+            raise ContractError("transformer.temporal is set beside a memory; choose a window or a memory")
+        if memory.ring and (self.transformer.join == "sequence" or self.grid % self.transformer.space):
+            raise ContractError(
+                f"memory.ring needs transformer.join 'channels' and a transformer.space that divides the grid of "
+                f"{self.grid}; found {self.transformer.join!r} and {self.transformer.space}"
+            )
+        is_whole = refiner.enabled and refiner.shared == len(refiner.widths) and self.encoder.stem == "unshuffle"
+        if memory.channels and not (is_whole and self.encoder.strides[0] == 1 and refiner.join_coarse):
+            raise ContractError(
+                "memory.result and memory.features need encoder.stem 'unshuffle' with a first stride of 1 and a refiner "
+                "whose grids are all shared, with join_coarse; change them, or use memory.ring alone"
+            )
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the network has a memory of its own."""
+        return bool(self.memory.channels or self.memory.ring)
+
+    def temporal_spec(self) -> TemporalSpec:
+        """How the runtime has to treat time, for the manifest."""
+        if not self.is_stream:
+            return TemporalSpec("window" if self.frames > 1 else "image", self.frames)
+        memory, half, state = self.memory, self.crop_size // 2, []
+        if memory.channels:
+            state.append(StateSpec("memory", "aligned", (memory.channels, half, half)))
+        if memory.ring:
+            shape = (self.transformer.layers, self.grid**2, self.transformer.dim)
+            state += [StateSpec(name, "ring", shape) for name in ("keys", "values")]
+        window = memory.ring or memory.warm
+        return TemporalSpec("stream", window, tuple(state), state_bytes(tuple(state), window))
 
     @property
     def grid(self) -> int:

@@ -39,7 +39,9 @@ class C2FNetwork(nn.Module):
         planes = 3 + (len(config.mask_channels) if config.encoder.masks else 0)
         self.tokenizer = MaskTokenizer(config.tokenizer, config.grid)
         self.encoder = ResNet(config.encoder, planes)
-        self.transformer = TokenTransformer(config.transformer, config.encoder.outputs[-1], config.grid)
+        self.transformer = TokenTransformer(
+            config.transformer, config.encoder.outputs[-1], config.grid, config.memory.ring
+        )
         self.refiner = (
             Refiner(config.refiner, config.encoder, config.transformer.dim, config.crop_size)
             if config.refiner.enabled

@@ -139,6 +139,12 @@ class Refiner(nn.Module):
     def branch_logits(self, features: list[Tensor], hidden: Tensor, coarse: Tensor) -> dict[str, Tensor]:
         """Logits [N, 1, s, s] per branch at the refiner's own resolution s; features: finest first; hidden [N, L, dim]
         of the transformer; coarse [N, 1, S, S] in 0..1."""
+        return self.heads(self.shared_features(features, hidden, coarse), features, coarse)
+
+    def shared_features(
+        self, features: list[Tensor], hidden: Tensor, coarse: Tensor, recalled: Tensor | None = None
+    ) -> Tensor:
+        """What both branches share, [N, C, g, g] of the finest shared grid. recalled: added before the finest blocks."""
         config, top = self.config, features[-1]
         cells = coarse_cells(coarse, self.grid, config.coarse_cells)
         adapted = self.adapt(top)
@@ -154,13 +160,21 @@ class Refiner(nn.Module):
         skips = [None if s is None else features[s] for s in self.sources]
         for rise, skip in zip(self.rise, skips, strict=False):
             x = rise(x, skip)
-        if self.finest is not None:
-            x = self.finest(x, skips[-1], coarse)
-        return {name: branch(x, skips[config.shared :], coarse) for name, branch in self.branches.items()}
+        if self.finest is None:
+            return x
+        return self.finest(x if recalled is None else x + recalled, skips[-1], coarse)
+
+    def heads(self, x: Tensor, features: list[Tensor], coarse: Tensor) -> dict[str, Tensor]:
+        """Logits [N, 1, s, s] per branch of what `shared_features` gave."""
+        skips = [None if s is None else features[s] for s in self.sources]
+        return {name: branch(x, skips[self.config.shared :], coarse) for name, branch in self.branches.items()}
 
     def forward(self, features: list[Tensor], hidden: Tensor, coarse: Tensor) -> dict[str, Tensor]:
         """Logits [N, 1, S, S] per branch: `branch_logits`, repeated up to the crop's size."""
-        found = self.branch_logits(features, hidden, coarse)
+        return self.at_crop_size(self.branch_logits(features, hidden, coarse))
+
+    def at_crop_size(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Logits repeated up to the crop's size."""
         return {name: self._to_crop(logits) for name, logits in found.items()}
 
     def _to_crop(self, logits: Tensor) -> Tensor:

@@ -89,11 +89,14 @@ class ResNet(nn.Module):
                 before = width * block.expansion
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor, recalled: Tensor | None = None) -> list[Tensor]:
+        """recalled: added to the stem's output, of its shape."""
         if self.stem == "imagenet":
             x = F.max_pool2d(self.relu(self.bn1(self.conv1(x))), 3, 2, 1)
         else:
             x = self.relu(self.bn1(self.conv1(self.unshuffle(x))))
+        if recalled is not None:
+            x = x + recalled
         features = []
         for stage in range(self.stages):
             x = getattr(self, f"layer{stage + 1}")(x)

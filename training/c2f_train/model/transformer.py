@@ -5,6 +5,8 @@ Parameter names are those of the published checkpoints.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +33,64 @@ class Attention(nn.Module):
         scores = (q * (dim // self.heads) ** -0.5) @ k.transpose(-2, -1)
         attended = scores.softmax(-1).to(v.dtype) @ v
         return self.drop(self.proj(attended.transpose(1, 2).flatten(2)))
+
+
+class RingAttention(nn.Module):
+    """Attention of the newest frame's cells to those of the last frames, itself included, inside windows of space^2
+    cells; how old a frame is adds a learned bias per head. Causal: a frame never sees a later one."""
+
+    def __init__(self, config: TransformerConfig, grid: int, ring: int) -> None:
+        super().__init__()
+        dim, self.heads, self.ring = config.dim, config.heads, ring
+        self.space, self.grid = config.space, grid
+        self.key, self.query, self.value = (nn.Linear(dim, dim) for _ in range(3))
+        self.proj = nn.Linear(dim, dim)
+        self.age_bias = nn.Parameter(torch.zeros(ring + 1, config.heads))
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, ages: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One step. x [N, L, dim]; keys, values [N, T, L, dim] of earlier frames; ages [N, T]: 0 the newest of them, -1
+        an empty place. Returns the attended x and the newest frame's keys and values [N, L, dim]."""
+        k, v = self.key(x), self.value(x)
+        bias = torch.cat([self.age_bias[:1].expand(ages.shape[0], 1, -1), self._past_bias(ages)], 1)
+        keys, values = torch.cat([k[:, None], keys], 1), torch.cat([v[:, None], values], 1)
+        return self._attend(self.query(x)[:, None], keys, values, bias[:, None])[:, 0], k, v
+
+    def whole(self, x: Tensor, frames: int) -> Tensor:
+        """All frames of clips at once, x [B * frames, L, dim]: the same as one step after another (train in parallel)."""
+        q, k, v = (part(x).unflatten(0, (-1, frames)) for part in (self.query, self.key, self.value))
+        age = torch.arange(frames, device=x.device)
+        age = age[:, None] - age[None]
+        bias = self.age_bias[age.clamp(0, self.ring)]
+        bias = bias.masked_fill(((age < 0) | (age > self.ring))[..., None], float("-inf"))
+        return self._attend(q, k, v, bias[None]).flatten(0, 1)
+
+    def _past_bias(self, ages: Tensor) -> Tensor:
+        bias = self.age_bias[(ages + 1).clamp(0, self.ring)]
+        return bias.masked_fill((ages < 0)[..., None], float("-inf"))
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        """q [N, A, L, dim], k and v [N, T, L, dim], bias [N or 1, A, T, heads] -> [N, A, L, dim]."""
+        asked, frames, cells = q.shape[1], k.shape[1], self.space * self.space
+        q, k, v = self._windows(q), self._windows(k), self._windows(v)  # [N, windows, heads, frames * cells, d]
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+        scores = scores.unflatten(-1, (frames, cells)).unflatten(-3, (asked, cells))
+        scores = scores + bias.permute(0, 3, 1, 2)[:, None, :, :, None, :, None]
+        weights = scores.flatten(-2).softmax(-1).flatten(-3, -2).to(v.dtype)
+        return self.proj(self._cells(weights @ v, asked))
+
+    def _windows(self, x: Tensor) -> Tensor:
+        """[N, T, L, dim] -> [N, windows, heads, T * cells, dim / heads]."""
+        per, s, frames, dim = self.grid // self.space, self.space, x.shape[1], x.shape[3]
+        x = x.reshape(-1, frames, per, s, per, s, self.heads, dim // self.heads)
+        x = x.permute(0, 2, 4, 6, 1, 3, 5, 7)
+        return x.reshape(-1, per * per, self.heads, frames * s * s, dim // self.heads)
+
+    def _cells(self, x: Tensor, frames: int) -> Tensor:
+        """The inverse of `_windows`."""
+        per, s, width = self.grid // self.space, self.space, x.shape[-1]
+        x = x.reshape(-1, per, per, self.heads, frames, s, s, width)
+        x = x.permute(0, 4, 1, 5, 2, 6, 3, 7)
+        return x.reshape(-1, frames, self.grid * self.grid, self.heads * width)
 
 
 def _mlp(dim: int, dropout: float) -> nn.Sequential:
@@ -83,6 +143,39 @@ class SpaceTimeBlock(nn.Module):
         return w.reshape(-1, self.grid * self.grid, dim)
 
 
+class RingBlock(nn.Module):
+    """Attention inside the frame, attention to the object's last frames, MLP: the spatio-temporal block made causal."""
+
+    def __init__(self, config: TransformerConfig, grid: int, ring: int) -> None:
+        super().__init__()
+        self.ln1, self.ln2, self.ln3 = (nn.LayerNorm(config.dim) for _ in range(3))
+        self.attn = Attention(config.dim, config.heads, config.dropout)
+        self.ring = RingAttention(config, grid, ring)
+        self.mlp = _mlp(config.dim, config.dropout)
+
+    def step(self, x: Tensor, keys: Tensor, values: Tensor, ages: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One frame: as `RingAttention.forward`."""
+        x = x + self.attn(self.ln1(x))
+        attended, k, v = self.ring(self.ln2(x), keys, values, ages)
+        x = x + attended
+        return x + self.mlp(self.ln3(x)), k, v
+
+    def forward(self, x: Tensor, frames: int) -> Tensor:
+        """Whole clips: as `RingAttention.whole`."""
+        x = x + self.attn(self.ln1(x))
+        x = x + self.ring.whole(self.ln2(x), frames)
+        return x + self.mlp(self.ln3(x))
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the transformer keeps of earlier frames: keys and values [N, T, layers, L, dim], ages [N, T]."""
+
+    keys: Tensor
+    values: Tensor
+    ages: Tensor
+
+
 class Head(nn.Module):
     """LayerNorm, linear, GELU, LayerNorm: the hidden states from which tokens are predicted."""
 
@@ -98,9 +191,9 @@ class Head(nn.Module):
 class TokenTransformer(nn.Module):
     """Token logits from image features, the visible mask's tokens and the amodal tokens known so far."""
 
-    def __init__(self, config: TransformerConfig, features: int, grid: int) -> None:
+    def __init__(self, config: TransformerConfig, features: int, grid: int, ring: int = 0) -> None:
         super().__init__()
-        self.config, self.grid = config, grid
+        self.config, self.grid, self.ring = config, grid, ring
         self.mask_index = config.vocabulary
         is_sequence = config.join == "sequence"
         dim, classes = config.dim, config.vocabulary + 1
@@ -111,7 +204,12 @@ class TokenTransformer(nn.Module):
         self.pos_emb = nn.Embedding((3 if is_sequence else 1) * grid * grid, dim)
         self.drop = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(
-            SpaceTimeBlock(config, grid) if config.temporal else Block(config) for _ in range(config.layers)
+            RingBlock(config, grid, ring)
+            if ring
+            else SpaceTimeBlock(config, grid)
+            if config.temporal
+            else Block(config)
+            for _ in range(config.layers)
         )
         self.dec = Head(dim)
         self.m_dec = nn.Linear(dim, classes, bias=False)
@@ -127,14 +225,32 @@ class TokenTransformer(nn.Module):
     def forward(self, image: Tensor, visible: Tensor, amodal: Tensor, frames: int = 1) -> tuple[Tensor, Tensor]:
         """image: of `embed_image`, [N, L, width]; visible, amodal: tokens [N, L]; N = B * frames, a clip's frames in a
         row. Returns logits [N, L, vocabulary + 1] and hidden states [N, L, dim]."""
+        return self._predict(self._through_blocks(self._embed(image, visible, amodal), frames))
+
+    def step(self, image: Tensor, visible: Tensor, amodal: Tensor, past: Past) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The newest frame of N objects after earlier ones: logits, hidden states, and its keys and values
+        [N, layers, L, dim], to be kept."""
+        x, keys, values = self._embed(image, visible, amodal), [], []
+        for layer, block in enumerate(self.blocks):
+            x, k, v = block.step(x, past.keys[:, :, layer], past.values[:, :, layer], past.ages)
+            keys.append(k)
+            values.append(v)
+        return *self._predict(x), torch.stack(keys, 1), torch.stack(values, 1)
+
+    def _embed(self, image: Tensor, visible: Tensor, amodal: Tensor) -> Tensor:
         parts = [image, self.c_emb(visible), self.z_emb(amodal)]
         x = torch.cat(parts, 1 if self.config.join == "sequence" else 2)
-        x = self.drop(x + self.pos_emb.weight)
-        x = self._through_blocks(x, frames)
+        return self.drop(x + self.pos_emb.weight)
+
+    def _predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
         hidden = self.dec(x[:, -self.grid * self.grid :])
         return self.m_dec(hidden) + self.m_bias, hidden
 
     def _through_blocks(self, x: Tensor, frames: int) -> Tensor:
+        if self.ring:
+            for block in self.blocks:
+                x = block(x, frames)
+            return x
         window = self.config.window
         if self.config.temporal and frames % window:
             raise ValueError(f"a clip has {frames} frames, expected a multiple of the window {window}; pad it")

@@ -1,0 +1,183 @@
+"""The streaming network: the newest frame of an object, and what the network itself keeps of the earlier ones.
+
+Ours; the published video model looks at whole clips, both ways in time. The memory lies over the object's crop, is laid
+over the next one by the object's measured motion, and is written by gates; its size never changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from c2f_train.model.config import NetworkConfig
+from c2f_train.model.decoding import Step, complete, most_likely
+from c2f_train.model.network import C2FNetwork, Prediction
+from c2f_train.model.transformer import Past
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of N objects. aligned [N, C, S/2, S/2], over the crops of the frame before; past: keys, values, ages. None where
+    the network has no such memory."""
+
+    aligned: Tensor | None
+    past: Past | None
+
+
+@dataclass(frozen=True)
+class StreamPrediction:
+    """One frame: the prediction, and the memory it leaves: aligned [N, C, S/2, S/2], keys and values [N, layers, L, dim]
+    of this frame (None where there is no such memory)."""
+
+    prediction: Prediction
+    tokens: Tensor
+    aligned: Tensor | None
+    keys: Tensor | None
+    values: Tensor | None
+
+
+class Remember(nn.Module):
+    """Writes the memory: a gate between what was there and what the newest frame says."""
+
+    def __init__(self, inputs: int, channels: int, features: int) -> None:
+        super().__init__()
+        self.features = features
+        self.write = nn.Conv2d(inputs + channels, 2 * features, 3, padding=1)
+        nn.init.constant_(self.write.bias[:features], 1.0)
+
+    def forward(self, x: Tensor, recalled: Tensor) -> Tensor:
+        """x [N, inputs, g, g], recalled [N, channels, g, g], its last `features` the old memory -> the new one."""
+        gate, new = self.write(torch.cat([x, recalled], 1)).split(self.features, 1)
+        gate = gate.sigmoid()
+        return gate * recalled[:, -self.features :] + (1 - gate) * new.tanh()
+
+
+class StreamNetwork(C2FNetwork):
+    """A `C2FNetwork` with a memory, `config.memory`. Without anything in memory, and untrained, it is that network."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__(config)
+        memory = config.memory
+        if memory.channels:
+            finest = config.refiner.widths[-1]
+            self.recall = nn.Conv2d(memory.channels, config.encoder.outputs[0], 3, padding=1)
+            self.recall_late = nn.Conv2d(memory.channels, finest, 3, padding=1)
+            for part in (self.recall, self.recall_late):
+                nn.init.zeros_(part.weight)
+                nn.init.zeros_(part.bias)
+            if memory.features:
+                self.remember = Remember(finest, memory.channels, memory.features)
+
+    def empty_memory(self, objects: int, device: torch.device | None = None) -> Memory:
+        """Nothing in memory, for so many objects."""
+        aligned, past = None, None
+        for state in self.config.temporal_spec().state:
+            if state.kind == "aligned":
+                aligned = torch.zeros(objects, *state.shape, device=device)
+        if self.config.memory.ring:
+            ring, transformer = self.config.memory.ring, self.config.transformer
+            shape = (objects, ring, transformer.layers, self.config.grid**2, transformer.dim)
+            nothing = torch.zeros(shape, device=device)
+            past = Past(nothing, nothing, torch.full((objects, ring), -1, device=device))
+        return Memory(aligned, past)
+
+    def step(
+        self, image: Tensor, masks: Tensor, warp: Tensor | None, memory: Memory, known: Tensor | None = None
+    ) -> StreamPrediction:
+        """The newest frame: image [N, 3, S, S], masks [N, M, S, S], warp [N, 3] (`following.alignment`), memory of the
+        frames before. known: amodal tokens [N, L] of a training pass; None: the K steps of inference."""
+        recalled = None
+        if memory.aligned is not None:
+            assert warp is not None
+            recalled = lay_over(memory.aligned, warp)
+        x = torch.cat([image, masks], 1) if self.config.encoder.masks else image
+        features = self.encoder(x, None if recalled is None else self.recall(recalled))
+        with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
+            visible_tokens = self.tokenizer.encode(masks[:, :1].float())
+        last, hidden, keys, values = self._tokens(features[-1], visible_tokens, known, memory.past)
+        coarse = self.coarse(last)
+        coverage = self.tokenizer.coverage(coarse)
+        if self.refiner is None:
+            return StreamPrediction(
+                Prediction(last.logits, coarse, coverage, None, None), last.tokens, None, keys, values
+            )
+        late = None if recalled is None else self.recall_late(recalled)
+        shared = self.refiner.shared_features(features, hidden, coverage, late)
+        found = self.refiner.at_crop_size(self.refiner.heads(shared, features, coverage))
+        aligned = None if recalled is None else self._remembered(found["amodal"], shared, recalled)
+        prediction = Prediction(last.logits, coarse, coverage, found["amodal"], found.get("visible"))
+        return StreamPrediction(prediction, last.tokens, aligned, keys, values)
+
+    def _tokens(
+        self, features: Tensor, visible_tokens: Tensor, known: Tensor | None, past: Past | None
+    ) -> tuple[Step, Tensor, Tensor | None, Tensor | None]:
+        """The last of the K steps, hidden states, and the keys and values to keep."""
+        image = self.transformer.embed_image(features)
+        kept: list[tuple[Tensor, Tensor]] = []
+
+        def logits_of(tokens: Tensor) -> tuple[Tensor, Tensor]:
+            if past is None:
+                return self.transformer(image, visible_tokens, tokens)
+            logits, hidden, *pair = self.transformer.step(image, visible_tokens, tokens, past)
+            kept.append((pair[0], pair[1]))
+            return logits, hidden
+
+        if known is None:
+            unknown = torch.full_like(visible_tokens, self.transformer.mask_index)
+            steps, hidden = complete(
+                logits_of, unknown, self.config.tokenizer.codebook_size, self.config.inference, most_likely
+            )
+            last = steps[-1]
+        else:
+            logits, hidden = logits_of(known)
+            nothing = known.new_zeros(())
+            last = Step(known, logits, known, nothing, nothing, nothing)
+        keys, values = (None, None) if not kept else kept[0 if self.config.memory.cached == "first" else -1]
+        return last, hidden, keys, values
+
+    def _remembered(self, logits: Tensor, shared: Tensor, recalled: Tensor) -> Tensor:
+        """The aligned memory that this frame leaves: its probabilities folded 2x2, ones, features."""
+        parts = []
+        if self.config.memory.result:
+            parts.append(F.pixel_unshuffle(logits.sigmoid(), 2).to(recalled.dtype))
+        parts.append(torch.ones_like(recalled[:, :1]))
+        if self.config.memory.features:
+            parts.append(self.remember(shared, recalled).to(recalled.dtype))
+        return torch.cat(parts, 1)
+
+    def forward(self, image: Tensor, masks: Tensor, *states: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """Inference of one frame: amodal and coarse coverage [N, S, S], tokens [N, L], then the states to keep.
+
+        states: as `contract.state_inputs` says, in the manifest's order.
+        """
+        rest = list(states)
+        warp = aligned = past = None
+        if self.config.memory.channels:
+            warp, aligned = rest.pop(0), rest.pop(0)
+        if self.config.memory.ring:
+            ages, keys, values = rest
+            past = Past(keys, values, ages)
+        found = self.step(image, masks, warp, Memory(aligned, past))
+        coverage = found.prediction.coverage
+        amodal = coverage if found.prediction.amodal is None else found.prediction.amodal.sigmoid()
+        kept = [state for state in (found.aligned, found.keys, found.values) if state is not None]
+        return amodal[:, 0], coverage[:, 0], found.tokens, *kept
+
+
+def lay_over(memory: Tensor, warp: Tensor) -> Tensor:
+    """The memory [N, C, g, g] of another crop as it lies in this one; outside it is 0. warp [N, 3]: (a, bx, by), the
+    point u of this crop lay at a * u + (bx, by) in the other."""
+    size = int(memory.shape[-1])
+    line = (torch.arange(size, device=memory.device, dtype=memory.dtype) * 2 + 1) / size - 1
+    x = warp[:, None, None, :1] * line[None, None, :, None] + warp[:, None, None, 1:2]
+    y = warp[:, None, None, :1] * line[None, :, None, None] + warp[:, None, None, 2:3]
+    grid = torch.cat([x.expand(-1, size, -1, -1), y.expand(-1, -1, size, -1)], 3)
+    return F.grid_sample(memory, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def make_network(config: NetworkConfig) -> C2FNetwork:
+    """The network that a configuration describes, with a memory or without."""
+    return StreamNetwork(config) if config.is_stream else C2FNetwork(config)
