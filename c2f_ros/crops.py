@@ -170,15 +170,30 @@ def window_inputs(
     frames, size, planes = temporal.frames, crop.size, len(spec.mask_channels)
     image = np.empty((len(windows), frames, 3, size, size), np.float32)
     masks = np.empty((len(windows), frames, planes, size, size), np.float32)
-    scaled = _square_inputs if crop.rule == "square" else _stretched_inputs
     for row, window in enumerate(windows):
         seen = window[-frames:]
         first = frames - len(seen)
-        image[row, first:], masks[row, first:] = scaled(seen, size, spec)
+        image[row, first:], masks[row, first:] = frame_inputs(seen, filled_sizes(seen, crop), crop, spec)
         image[row, :first], masks[row, :first] = image[row, first], masks[row, first]
     if temporal.mode == "window":
         return image, masks
     return image[:, 0], masks[:, 0]
+
+
+def filled_sizes(window: Sequence[Observation], crop: CropSpec) -> list[tuple[int, int]]:
+    """Rows and columns of [S, S] that each cut fills; in a stretched window all are scaled alike."""
+    if crop.rule == "stretched":
+        return common_sizes([o.box for o in window], crop.size)
+    return [(crop.size, crop.size)] * len(window)
+
+
+def frame_inputs(
+    seen: Sequence[Observation], sizes: Sequence[tuple[int, int]], crop: CropSpec, spec: InputSpec
+) -> tuple[FloatArray, FloatArray]:
+    """image [F, 3, S, S] and masks [F, M, S, S] of F observations, at least one, whose cuts fill `sizes`."""
+    if crop.rule == "stretched":
+        return _stretched_inputs(seen, sizes, crop.size, spec)
+    return network_inputs([o.rgb for o in seen], [o.masks for o in seen], spec)
 
 
 def paste_window(
@@ -194,7 +209,7 @@ def paste_window(
 
     The inverse of `window_inputs`. Nothing above the threshold gives `EMPTY_MASK`.
     """
-    if crop.rule == "square":
+    if crop.rule != "stretched":
         return paste_probability(probability, window[-1].box, height, width, threshold)
     seen = window[-temporal.frames :]
     return tighten(PlacedMask(seen[-1].box, unstretch(probability, [o.box for o in seen], -1) > threshold))
@@ -223,12 +238,9 @@ def stretch_mask(mask: NDArray[np.generic], rows: int, columns: int, size: int) 
     return out
 
 
-def _square_inputs(seen: Sequence[Observation], size: int, spec: InputSpec) -> tuple[FloatArray, FloatArray]:
-    return network_inputs([o.rgb for o in seen], [o.masks for o in seen], spec)
-
-
-def _stretched_inputs(seen: Sequence[Observation], size: int, spec: InputSpec) -> tuple[FloatArray, FloatArray]:
-    sizes = common_sizes([o.box for o in seen], size)
+def _stretched_inputs(
+    seen: Sequence[Observation], sizes: Sequence[tuple[int, int]], size: int, spec: InputSpec
+) -> tuple[FloatArray, FloatArray]:
     rgb = np.stack([stretch_pixels(o.rgb, *fill, size) for o, fill in zip(seen, sizes, strict=True)])
     image = (rgb - np.asarray(spec.mean, np.float32)) / np.asarray(spec.std, np.float32)
     masks = [[stretch_mask(plane, *fill, size) for plane in o.masks] for o, fill in zip(seen, sizes, strict=True)]

@@ -6,6 +6,7 @@ The one state of crop rule `followed`; step 4 and the evaluation of training bot
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,16 @@ from c2f_ros.following import Place, first_place, followed_crop, next_place
 from c2f_ros.geometry import EMPTY_MASK, ByteArray, PlacedMask
 from c2f_ros.motion import Similarity, find_motions, small_gray
 from c2f_ros.records import Observation
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """What moved since the frame before: gray: of `small_gray`; moved: by key, where enough of an object was found."""
+
+    stamp_ns: int
+    gray: ByteArray
+    moved: Mapping[str, Similarity]
+    background: Similarity | None
 
 
 class Follower:
@@ -35,6 +46,7 @@ class Follower:
         self._seen: dict[str, PlacedMask] = {}
         self._gray: ByteArray | None = None
         self._labels: NDArray[np.integer] | None = None
+        self._flow: Flow | None = None
 
     def forget(self, key: str) -> None:
         """This object has ended; if it is seen again it begins anew."""
@@ -44,6 +56,11 @@ class Follower:
     def place(self, key: str) -> Place | None:
         """Where the object is in the newest frame; None if it is not followed."""
         return self._places.get(key)
+
+    def foresee(self, pixels: ByteArray, encoding: str, stamp_ns: int, keys: Collection[str]) -> dict[str, Place]:
+        """Where these objects will be in the frame that is given to `advance` next, if no pixel of them is visible."""
+        background = self._look(pixels, encoding, stamp_ns).background
+        return {key: next_place(self._places[key], stamp_ns, None, None, background) for key in keys}
 
     def advance(
         self,
@@ -59,8 +76,8 @@ class Follower:
         pixels: the whole image [H, W, C]; labels: [H, W], 0 = no instance; visible: masks with at least one pixel.
         stamp_ns: later than that of the frame before.
         """
-        gray = small_gray(pixels, encoding)
-        moved, background = self._motions(gray)
+        flow = self._look(pixels, encoding, stamp_ns)
+        moved, background = flow.moved, flow.background
         for key in [k for k, p in self._places.items() if k not in visible and stamp_ns - p.seen_ns > self.keep_ns]:
             self.forget(key)
         for key, mask in visible.items():
@@ -72,7 +89,7 @@ class Follower:
         hidden = [key for key in self._places if key not in visible]
         for key in hidden:
             self._places[key] = next_place(self._places[key], stamp_ns, None, None, background)
-        self._gray, self._labels, self._seen = gray, labels, dict(visible)
+        self._gray, self._labels, self._seen, self._flow = flow.gray, labels, dict(visible), None
         return [*visible, *sorted(hidden, key=lambda key: -self._places[key].seen_ns)]
 
     def cut(self, pixels: ByteArray, encoding: str, keys: Collection[str]) -> dict[str, Observation]:
@@ -87,6 +104,13 @@ class Follower:
         box = followed_crop(place, None if shown.is_empty else shown.box, *labels.shape, self.crop)
         rgb, masks = cut_object(pixels, encoding, labels, shown, box, self.crop.size, self.mask_channels)
         return Observation(place.stamp_ns, box, rgb, masks, place.anchor, place.stamp_ns - place.seen_ns)
+
+    def _look(self, pixels: ByteArray, encoding: str, stamp_ns: int) -> Flow:
+        """How everything moved since the last frame; sought once for `foresee` and `advance` of one frame."""
+        if self._flow is None or self._flow.stamp_ns != stamp_ns:
+            gray = small_gray(pixels, encoding)
+            self._flow = Flow(stamp_ns, gray, *self._motions(gray))
+        return self._flow
 
     def _motions(self, gray: ByteArray) -> tuple[dict[str, Similarity], Similarity | None]:
         if self._gray is None or self._labels is None or self._gray.shape != gray.shape:
