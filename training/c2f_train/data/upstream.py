@@ -30,6 +30,8 @@ RENAMED = (0.5, 1.0)
 """Share of the reappearances after which an object has a new id."""
 MIXED = {"ragged": 0.7, "merged": 0.25, "split": 0.25, "missed": 0.35}
 """Share of mixtures that hold a fault."""
+STRONG_SHARE = 0.25
+"""Of the faults that are trained with."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,11 @@ class TrackFaults:
         for change in self.changes[index]:
             labels = change.apply(labels)
         return labels
+
+
+def draw_faults(rng: np.random.Generator, frames: Sequence[Labels], target: int) -> TrackFaults:
+    """A random mixture of faults for one window, a quarter of them strong; arguments as of `TrackFaults.draw`."""
+    return TrackFaults.draw(rng, frames, target, draw_mixture(rng, STRONG_SHARE))
 
 
 def draw_mixture(rng: np.random.Generator, strong: float = 0.0) -> list[UpstreamFault]:
