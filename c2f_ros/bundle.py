@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
-from c2f_ros.contract import ContractError, Manifest, parse
-from c2f_ros.geometry import FloatArray
+from c2f_ros.contract import ContractError, GraphSpec, Manifest, TensorSpec, parse
 from c2f_ros.share import share_folders
 
 MANIFEST = "manifest.yaml"
-GOLDEN_ARRAYS = ("image", "masks", "amodal")
 HASH_BLOCK = 1 << 20
+
+Arrays = Mapping[str, NDArray[Any]]
+"""Tensors of a graph by name."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """A checked bundle. golden_image, golden_masks: a batch as `Batch` has it; golden_amodal: [N, S, S]. N >= 1."""
+    """A checked bundle. golden_inputs: the arrays of `Manifest.inputs`, N >= 1; golden_outputs: what the model makes of
+    them, `amodal` and NAME_next of every state."""
 
     folder: Path
     manifest: Manifest
-    golden_image: FloatArray
-    golden_masks: FloatArray
-    golden_amodal: FloatArray
+    golden_inputs: Arrays
+    golden_outputs: Arrays
+
+    def path(self, graph: GraphSpec) -> Path:
+        """The file of one of the manifest's graphs."""
+        return self.folder / graph.file
 
     @property
     def graph_path(self) -> Path:
-        return self.folder / self.manifest.graph.file
+        return self.path(self.manifest.graph)
 
 
 def find_model(model: str) -> Path:
@@ -58,26 +66,32 @@ def load_bundle(folder: Path) -> Bundle:
     except (OSError, yaml.YAMLError) as error:
         raise ContractError(f"{folder / MANIFEST} cannot be read: {error}; export the bundle again") from error
     manifest = parse(Manifest, plain, f"{folder.name}/{MANIFEST}")
-    _check_hash(folder / manifest.graph.file, manifest.graph.sha256)
-    _check_hash(folder / manifest.golden.file, manifest.golden.sha256)
+    for part in (*manifest.graphs, manifest.golden):
+        _check_hash(folder / part.file, part.sha256)
+    outputs = {"amodal", *(f"{state.name}_next" for state in manifest.temporal.state)}
+    tensors = [*manifest.inputs, *(tensor for tensor in manifest.graph.outputs if tensor.name in outputs)]
     with np.load(folder / manifest.golden.file) as golden:
-        missing = set(GOLDEN_ARRAYS) - set(golden.files)
+        missing = {tensor.name for tensor in tensors} - set(golden.files)
         if missing:
             raise ContractError(f"{manifest.golden.file} lacks {', '.join(sorted(missing))}; export the bundle again")
-        arrays = {name: golden[name] for name in GOLDEN_ARRAYS}
-    _check_shapes(arrays, manifest)
-    return Bundle(folder, manifest, arrays["image"], arrays["masks"], arrays["amodal"])
+        arrays = {tensor.name: golden[tensor.name] for tensor in tensors}
+    _check_shapes(arrays, tensors, manifest.golden.file)
+    return Bundle(
+        folder,
+        manifest,
+        {name: array for name, array in arrays.items() if name not in outputs},
+        {name: array for name, array in arrays.items() if name in outputs},
+    )
 
 
-def _check_shapes(golden: dict[str, FloatArray], manifest: Manifest) -> None:
+def _check_shapes(golden: Arrays, tensors: Sequence[TensorSpec], file: str) -> None:
     count = len(golden["image"]) if golden["image"].ndim else 0
-    tensors = {tensor.name: tensor for tensor in (*manifest.graph.inputs, *manifest.graph.outputs)}
-    for name, array in golden.items():
-        expected = (count, *tensors[name].shape[1:])
-        if count == 0 or array.shape != expected or array.dtype != np.float32:
+    for tensor in tensors:
+        array = golden[tensor.name]
+        if count == 0 or array.shape != (count, *tensor.shape[1:]) or array.dtype != tensor.dtype:
             raise ContractError(
-                f"{manifest.golden.file} holds {name} as {array.dtype} {array.shape}, expected float32 "
-                f"{tensors[name].shape} with N >= 1; export the bundle again"
+                f"{file} holds {tensor.name} as {array.dtype} {array.shape}, expected {tensor.dtype} "
+                f"{tensor.shape} with N >= 1; export the bundle again"
             )
 
 

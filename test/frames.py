@@ -71,8 +71,7 @@ def manifest(window: int = 1) -> Manifest:
 
 
 def bundle(window: int = 1) -> Bundle:
-    empty = np.zeros((0, 3, 64, 64), np.float32)
-    return Bundle(Path("toy"), manifest(window), empty, empty, empty[:, 0])
+    return Bundle(Path("toy"), manifest(window), {}, {})
 
 
 def labels_with(*boxes: tuple[int, int, int, int]) -> np.ndarray:
@@ -96,12 +95,20 @@ class FakeEngine:
 
     def __init__(self, answer=None) -> None:
         self.answer, self.batches, self.is_closed = answer, [], False
+        self.kept: list[set[int]] = []
+        self.resets = 0
 
     def run(self, batch: Batch) -> MaskProbabilities:
         self.batches.append(len(batch.image))
         if self.answer is not None:
             return self.answer(batch)
         return MaskProbabilities(np.ones((len(batch.image), *batch.image.shape[-2:]), np.float32))
+
+    def keep(self, serials) -> None:
+        self.kept.append(set(serials))
+
+    def reset(self) -> None:
+        self.resets += 1
 
     def close(self) -> None:
         self.is_closed = True

@@ -43,7 +43,7 @@ def test_the_shipped_model_is_small_enough():
 
 def test_two_runs_give_equal_bytes():
     bundle = load_bundle(find_model("c2f_nano"))
-    batch = Batch(bundle.golden_image, bundle.golden_masks)
+    batch = Batch(**bundle.golden_inputs)
     first, second = (open_engine("auto", bundle, 2).run(batch).amodal.tobytes() for _ in range(2))
     assert first == second
 
@@ -51,8 +51,8 @@ def test_two_runs_give_equal_bytes():
 def test_an_object_s_mask_does_not_depend_on_the_batch_it_is_in():
     bundle = load_bundle(find_model("c2f_nano"))
     engine = open_engine("auto", bundle, 2)
-    together = engine.run(Batch(bundle.golden_image, bundle.golden_masks)).amodal
-    alone = engine.run(Batch(bundle.golden_image[1:2], bundle.golden_masks[1:2])).amodal
+    batch = Batch(**bundle.golden_inputs)
+    together, alone = engine.run(batch).amodal, engine.run(batch.part(slice(1, 2))).amodal
     assert np.abs(together[1] - alone[0]).max() < 1e-4
 
 

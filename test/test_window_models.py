@@ -36,6 +36,12 @@ class Watched:
         self.batches.append(batch)
         return self.inner.run(batch)
 
+    def keep(self, serials) -> None:
+        self.inner.keep(serials)
+
+    def reset(self) -> None:
+        self.inner.reset()
+
     def close(self) -> None:
         self.inner.close()
 

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Collection
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from c2f_ros.bundle import Bundle
+from c2f_ros.bundle import Arrays, Bundle
 from c2f_ros.contract import ContractError, EngineError
+from c2f_ros.engines.checks import check_amodal
 from c2f_ros.records import Batch, MaskProbabilities
 
 ENGINES = ("auto", "onnxruntime")
+SLOTS = 32
+"""Objects that an engine remembers at most where its user does not say."""
 
 
 class Engine(Protocol):
-    """An opened model. `name` says what runs where, for people."""
+    """An opened model, and what it remembers of objects where the model has a memory. `name` says what runs where, for
+    people. One thread only."""
 
     name: str
 
     def run(self, batch: Batch) -> MaskProbabilities:
-        """Probabilities [N, S, S] for a batch with N >= 1. May raise anything; `run_engine` translates."""
+        """Probabilities [N, S, S] for a batch with N >= 1. May raise anything; `run_engine` translates. Nothing is
+        remembered of a batch that raised."""
+        ...
+
+    def compute(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """`amodal`, and NAME_next of every state, of the arrays that `Manifest.inputs` lists; past all memory."""
+        ...
+
+    def keep(self, serials: Collection[int]) -> None:
+        """Forget all objects but these."""
+        ...
+
+    def reset(self) -> None:
+        """Forget all objects."""
         ...
 
     def close(self) -> None:
@@ -27,17 +46,18 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(kind: str, bundle: Bundle, threads: int) -> Engine:
-    """The engine of that kind with the bundle's graph loaded and its golden sample reproduced.
+def open_engine(kind: str, bundle: Bundle, threads: int, slots: int = SLOTS) -> Engine:
+    """The engine of that kind with the bundle's graphs loaded and its golden sample reproduced.
 
-    Raises ContractError if the kind is unknown, its library is missing, the graph does not fit the manifest, or the
+    slots: objects that it remembers at most, if the model has a memory: as many as a frame may have, hidden ones too.
+    Raises ContractError if the kind is unknown, its library is missing, a graph does not fit the manifest, or the
     golden output is not met.
     """
     if kind not in ENGINES:
         raise ContractError(f"engine is {kind!r}, expected one of {', '.join(ENGINES)}; correct the parameter")
     from c2f_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 
-    engine = OnnxRuntimeEngine(bundle, threads)
+    engine = OnnxRuntimeEngine(bundle, threads, slots)
     check_golden(engine, bundle)
     return engine
 
@@ -52,42 +72,53 @@ def run_engine(engine: Engine, batch: Batch, batch_limit: int = 0) -> MaskProbab
     if count == 0:
         return MaskProbabilities(np.zeros((0, size, size), np.float32))
     step = batch_limit or count
-    if step >= count:
-        return _run_checked(engine, batch)
-    parts = [slice(first, first + step) for first in range(0, count, step)]
-    found = [_run_checked(engine, Batch(batch.image[part], batch.masks[part])).amodal for part in parts]
-    return MaskProbabilities(np.concatenate(found))
+    parts = [batch.part(slice(first, first + step)) for first in range(0, count, step)]
+    found = [_run_checked(engine, part) for part in parts]
+    if len(found) == 1:
+        return found[0]
+    return MaskProbabilities(*(np.concatenate([getattr(one, name) for one in found]) for name in ("amodal", "frames")))
 
 
 def _run_checked(engine: Engine, batch: Batch) -> MaskProbabilities:
-    count, size = batch.image.shape[0], batch.image.shape[-1]
+    count = len(batch.image)
     try:
         result = engine.run(batch)
     except Exception as error:  # whatever the library raises: the frame is lost, the node goes on
         raise EngineError(f"engine {engine.name} failed on {count} objects: {error}") from error
-    amodal = result.amodal
-    if amodal.shape != (count, size, size):
-        raise EngineError(
-            f"engine {engine.name} returned {amodal.shape}, expected {(count, size, size)}; nothing is published"
-        )
-    low, high = float(amodal.min()), float(amodal.max())
-    if not (low >= 0.0 and high <= 1.0):
-        raise EngineError(f"engine {engine.name} returned values in {low}..{high}, expected 0..1; nothing is published")
-    return result
+    check_amodal(f"engine {engine.name}", result.amodal, count, batch.image.shape[-1])
+    if len(result.frames) == count:
+        return result
+    return MaskProbabilities(result.amodal, np.array(batch.frames or (1,) * count, np.int64))
 
 
 def check_golden(engine: Engine, bundle: Bundle) -> float:
-    """Largest absolute difference from the bundle's stored output. Raises ContractError above the tolerance."""
+    """Largest absolute difference from the bundle's stored outputs. Raises ContractError above the tolerance."""
+    model, size = bundle.manifest.model_id, bundle.manifest.crop.size
+    count = len(bundle.golden_outputs["amodal"])
+    step = bundle.manifest.graph.batch_limit or count
     try:
-        golden = Batch(bundle.golden_image, bundle.golden_masks)
-        found = run_engine(engine, golden, bundle.manifest.graph.batch_limit).amodal
-    except EngineError as error:
-        raise ContractError(f"golden sample of {bundle.manifest.model_id}: {error}; build the bundle again") from error
-    difference = float(np.abs(found - bundle.golden_amodal).max())
+        parts = [
+            engine.compute({name: array[first : first + step] for name, array in bundle.golden_inputs.items()})
+            for first in range(0, count, step)
+        ]
+        found = {name: np.concatenate([part[name] for part in parts]) for name in bundle.golden_outputs}
+        check_amodal(f"engine {engine.name}", found["amodal"], count, size)
+    except Exception as error:  # whatever the library raises: the engine is not to be used
+        raise ContractError(f"golden sample of {model}: {error}; build the bundle again") from error
+    differences = {name: _difference(found[name], expected) for name, expected in bundle.golden_outputs.items()}
+    worst = max(differences, key=lambda name: differences[name])
     tolerance = bundle.manifest.golden.tolerance
-    if not difference <= tolerance:
+    if not differences[worst] <= tolerance:
         raise ContractError(
-            f"golden sample of {bundle.manifest.model_id} differs by {difference:.2g} on {engine.name}, at most "
+            f"golden sample of {model} differs by {differences[worst]:.2g} in {worst} on {engine.name}, at most "
             f"{tolerance:.2g} is allowed; do not use this engine here, or export the bundle again"
         )
-    return difference
+    return differences[worst]
+
+
+def _difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Largest absolute difference; infinite where it is no number, or the shapes differ."""
+    if found.shape != expected.shape:
+        return float("inf")
+    difference = float(np.abs(found - expected).max())
+    return difference if difference == difference else float("inf")

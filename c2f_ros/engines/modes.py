@@ -1,0 +1,101 @@
+"""What goes on around a graph, by the manifest's temporal mode: nothing, states of objects, or cached frames.
+
+An engine's file brings the graphs as functions; nothing here knows a library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2f_ros.bundle import Arrays
+from c2f_ros.contract import EngineError, Manifest
+from c2f_ros.engines import Graph
+from c2f_ros.engines.checks import broken_rows, check_amodal
+from c2f_ros.engines.frame_cache import CachedWindow
+from c2f_ros.object_memory import ObjectMemory
+from c2f_ros.records import Batch, MaskProbabilities
+
+
+class Mode(Protocol):
+    """As `steps.step6_engine.Engine`, but for what belongs to the library."""
+
+    def run(self, batch: Batch) -> MaskProbabilities: ...
+
+    def compute(self, inputs: Arrays) -> dict[str, NDArray[Any]]: ...
+
+    def keep(self, serials: Collection[int]) -> None: ...
+
+    def reset(self) -> None: ...
+
+
+def make_mode(manifest: Manifest, graphs: Sequence[Graph], slots: int) -> Mode:
+    """What runs this model's graphs, given in the order of `Manifest.graphs`; slots: objects remembered at most."""
+    if manifest.temporal.mode == "stream":
+        return Streaming(graphs[-1], manifest, slots)
+    if manifest.frame_graph is not None:
+        return CachedWindow(*graphs, manifest)
+    return Plain(graphs[-1])
+
+
+class Plain:
+    """Image models, and window models that see all frames anew: nothing is kept."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    def run(self, batch: Batch) -> MaskProbabilities:
+        return MaskProbabilities(self.compute({"image": batch.image, "masks": batch.masks})["amodal"])
+
+    def compute(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        return self._graph(inputs, ["amodal"])
+
+    def keep(self, serials: Collection[int]) -> None:
+        """Nothing is kept."""
+
+    def reset(self) -> None:
+        """Nothing is kept."""
+
+
+class Streaming:
+    """Models of mode `stream`: every object's states go in, and what comes out is kept once it is checked."""
+
+    def __init__(self, graph: Graph, manifest: Manifest, slots: int) -> None:
+        self._graph, self._size = graph, manifest.crop.size
+        self.memory = ObjectMemory(manifest.temporal, slots)
+        names = {f"{state.name}_next" for state in manifest.temporal.state}
+        self._kept = [tensor for tensor in manifest.graph.outputs if tensor.name in names]
+
+    def run(self, batch: Batch) -> MaskProbabilities:
+        count = len(batch.image)
+        if len(batch.serials) != count or len(set(batch.serials)) != count:
+            raise ValueError(f"{count} rows have serials {batch.serials}; give each row one of its own")
+        found = self.compute({"image": batch.image, "masks": batch.masks, **self.memory.inputs(batch)})
+        check_amodal("the graph", found["amodal"], count, self._size)
+        self._check_states(batch, found)
+        frames = np.array([self.memory.frames(serial) + 1 for serial in batch.serials], np.int64)
+        self.memory.write(batch, found)
+        return MaskProbabilities(found["amodal"], frames)
+
+    def compute(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        return self._graph(inputs, ["amodal", *(tensor.name for tensor in self._kept)])
+
+    def keep(self, serials: Collection[int]) -> None:
+        self.memory.keep(serials)
+
+    def reset(self) -> None:
+        self.memory.reset()
+
+    def _check_states(self, batch: Batch, found: dict[str, NDArray[Any]]) -> None:
+        """Raises EngineError if a state is not as it should be. An object whose own states are not finite begins anew:
+        its memory may be what they come from, and would fail every frame from now on."""
+        broken = broken_rows("the graph", self._kept, found, len(batch.serials))
+        if broken:
+            for row in broken:
+                self.memory.forget(batch.serials[row])
+            raise EngineError(
+                f"the graph returned states that are not finite for {len(broken)} objects; they are reset"
+            )
