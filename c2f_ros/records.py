@@ -195,7 +195,7 @@ class MaskProbabilities:
 class AmodalInstance:
     """One object, whole. `amodal` contains `visible`. amodal_score: expected IoU under the model's own
     probabilities, 0..1. occlusion_ratio: hidden share of the amodal mask, 0..1. occluded_by: track ids of the
-    objects seen where this one is hidden, largest overlap first."""
+    objects seen where this one is hidden, largest overlap first (`occlusion_order.py`)."""
 
     track_id: str
     class_id: str
@@ -211,7 +211,8 @@ class AmodalInstance:
 
 @dataclass(frozen=True, eq=False)
 class AmodalFrame:
-    """The result for one image; height and width are the image's."""
+    """The result for one image; height and width are the image's. front_to_back: all track ids, nearest first, as far
+    as the masks show it; cycles: groups of them that hide each other in a ring, so that no order is right."""
 
     stamp_ns: int
     header: Any
@@ -219,6 +220,8 @@ class AmodalFrame:
     width: int
     model_id: str
     instances: tuple[AmodalInstance, ...]
+    front_to_back: tuple[str, ...] = ()
+    cycles: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

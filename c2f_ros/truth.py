@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from c2f_ros.geometry import EMPTY_MASK, PlacedMask, minus
+from c2f_ros.occlusion_order import in_order
 from c2f_ros.records import AmodalFrame, AmodalInstance, SourceFrame, Status
 from c2f_ros.steps.step1_read import instances_of_labels
 
@@ -22,19 +20,17 @@ def truth_frame(frame: SourceFrame, header: Any) -> AmodalFrame | None:
     seen = instances_of_labels(frame.stamp_ns, frame.labels).instances
     visible = {item.upstream_id: item.visible for item in seen}
     instances = tuple(
-        _truth_instance(str(identity), item.class_id, visible.get(str(identity), EMPTY_MASK), item.amodal, frame.labels)
+        _truth_instance(str(identity), item.class_id, visible.get(str(identity), EMPTY_MASK), item.amodal)
         for identity, item in frame.objects.items()
         if item.amodal is not None
     )
     if not instances:
         return None
     height, width = frame.labels.shape
-    return AmodalFrame(frame.stamp_ns, header, height, width, TRUTH_MODEL_ID, instances)
+    return in_order(AmodalFrame(frame.stamp_ns, header, height, width, TRUTH_MODEL_ID, instances))
 
 
-def _truth_instance(
-    track_id: str, class_id: str, visible: PlacedMask, amodal: PlacedMask, labels: NDArray[np.integer]
-) -> AmodalInstance:
+def _truth_instance(track_id: str, class_id: str, visible: PlacedMask, amodal: PlacedMask) -> AmodalInstance:
     hidden = minus(amodal, visible)
     area = amodal.area
     return AmodalInstance(
@@ -45,14 +41,7 @@ def _truth_instance(
         amodal=amodal,
         amodal_score=1.0,
         occlusion_ratio=hidden.area / area if area else 0.0,
-        occluded_by=_occluders(hidden, labels),
+        occluded_by=(),
         frames_used=1,
         status=Status.INVISIBLE if visible.is_empty else Status.OK,
     )
-
-
-def _occluders(hidden: PlacedMask, labels: NDArray[np.integer]) -> tuple[str, ...]:
-    """Ids seen where `hidden` is set, most pixels first."""
-    ids, counts = np.unique(labels[hidden.box.slices][hidden.mask], return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    return tuple(str(i) for i in ids[order] if i != 0)

@@ -10,6 +10,7 @@ from c2f_ros.contract import Manifest
 from c2f_ros.crops import paste_window
 from c2f_ros.geometry import EMPTY_MASK, FloatArray, PlacedMask, minus, union
 from c2f_ros.metrics import expected_iou
+from c2f_ros.occlusion_order import in_order
 from c2f_ros.records import (
     AmodalFrame,
     AmodalInstance,
@@ -21,8 +22,6 @@ from c2f_ros.records import (
 )
 
 HIDDEN_UNDER = ("anything", "other_instances")
-OCCLUDER_SHARE = 0.05
-"""An object that covers less of the hidden part than this is not named in `occluded_by`."""
 
 
 def paste_back(
@@ -49,11 +48,12 @@ def paste_back(
             AmodalInstance(
                 track_id, instance.class_id, instance.score, instance.visible, amodal,
                 expected_iou(probability, manifest.mask_threshold), hidden.area / max(amodal.area, 1),
-                occluders(hidden, labels, track_ids), len(window), status,
+                (), len(window), status,
             )
         )  # fmt: skip
     frame = paired.frame
-    return AmodalFrame(frame.stamp_ns, frame.header, frame.height, frame.width, manifest.model_id, tuple(results))
+    found = AmodalFrame(frame.stamp_ns, frame.header, frame.height, frame.width, manifest.model_id, tuple(results))
+    return in_order(found)
 
 
 def whole_mask(
@@ -71,16 +71,6 @@ def whole_mask(
     if hidden_under == "other_instances":
         return keep_under_others(predicted, visible, labels)
     return union(predicted, visible)
-
-
-def occluders(hidden: PlacedMask, labels: NDArray[np.integer], track_ids: tuple[str, ...]) -> tuple[str, ...]:
-    """Track ids of the instances visible where `hidden` lies, largest share first; labels as in `Instances`."""
-    if hidden.box.is_empty or not track_ids:
-        return ()
-    over = np.bincount(labels[hidden.box.slices][hidden.mask], minlength=len(track_ids) + 1)[1:]
-    least = max(1.0, OCCLUDER_SHARE * hidden.area)
-    rows = [int(row) for row in np.argsort(-over, kind="stable") if over[row] >= least]
-    return tuple(track_ids[row] for row in rows)
 
 
 def _not_inferred(track_id: str, instance: VisibleInstance) -> AmodalInstance:

@@ -13,7 +13,6 @@ from c2f_ros.parameters import make_parameters
 from c2f_ros.pipeline import Pipeline
 from c2f_ros.records import Batch, MaskProbabilities, Status
 from c2f_ros.steps.step6_engine import run_engine
-from c2f_ros.steps.step7_paste import occluders
 from c2f_ros.steps.step8_publish import to_message
 
 
@@ -81,15 +80,6 @@ def test_occlusion_ratio_and_occluders_follow_from_the_masks():
     assert first.occlusion_ratio == pytest.approx(50 / 150)
     assert first.occluded_by == ("2",) and second.occluded_by == ("1",)
     assert third.occluded_by == () and third.occlusion_ratio == 0.0
-
-
-def test_occluders_are_ordered_by_how_much_they_hide_and_slivers_are_not_named():
-    labels = np.zeros((10, 100), np.uint8)
-    labels[:, 10:30], labels[:, 30:90], labels[0, 90] = 1, 2, 3
-    from c2f_ros.geometry import place
-
-    hidden = place(np.pad(np.ones((10, 81), bool), ((0, 0), (10, 9))))
-    assert occluders(hidden, labels, ("a", "b", "c")) == ("b", "a")
 
 
 def test_objects_beyond_the_limit_are_published_as_not_inferred():
