@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
 from c2f_ros.contract import ContractError, CropSpec, parse, to_plain
-from c2f_train.data_config import AugmentConfig, DataConfig
+from c2f_train.data_config import AugmentConfig, DataConfig, UnrollConfig
 from c2f_train.model.config import PAPER, PUBLISHED, NetworkConfig, UNetConfig
 
 
@@ -141,10 +141,12 @@ class NetworkLossConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The losses of stage 1 and of stage 2."""
+    """The losses of stage 1 and of the others. flicker: weight of how much the error of a model with memory changes
+    from a frame to the next, laid over each other."""
 
     tokenizer: TokenizerLossConfig
     network: NetworkLossConfig
+    flicker: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,8 @@ class TrainConfig:
     pretrained: the image encoder's first weights: `none`, `imagenet` (torch's hub cache, or downloaded) or a file in
     torchvision's layout. train_everything: false leaves the transformer's biases and layer norms as they were at the
     start, as the published code does (spec B1). transformer_stage: without the refiner; 0 samples leave it out, then
-    everything is trained together from the first step, as published.
+    everything is trained together from the first step, as published. memory_stage: after the others, on tracks that are
+    followed as `unroll` says; a sample is a track. The stages before it see single frames, the memory empty.
     """
 
     name: str
@@ -171,8 +174,11 @@ class TrainConfig:
     tokenizer_stage: StageConfig
     transformer_stage: StageConfig
     refiner_stage: StageConfig
+    unroll: UnrollConfig | None = None
+    memory_stage: StageConfig | None = None
 
     def __post_init__(self) -> None:
+        self._check_memory()
         sizes = (self.crop.size, self.network.crop_size, self.unet.crop_size)
         if len(set(sizes)) > 1:
             raise ContractError(f"crop.size, network.crop_size and unet.crop_size are {sizes}; make them equal")
@@ -186,6 +192,22 @@ class TrainConfig:
                 f"tokenizer_stage.accumulate is {self.tokenizer_stage.accumulate}; adversarial training updates the "
                 "discriminator before the tokenizer in every step and needs 1"
             )
+        self._check_stages()
+
+    def _check_memory(self) -> None:
+        if (self.unroll is None) != (self.memory_stage is None):
+            raise ContractError("unroll and memory_stage belong together; give both or none")
+        if self.network.is_stream and (self.memory_stage is None or self.crop.rule != "followed"):
+            raise ContractError(
+                f"network.memory is set, crop.rule is {self.crop.rule!r}; it needs 'followed', unroll and memory_stage"
+            )
+
+    @property
+    def image_crop(self) -> CropSpec:
+        """How single frames are cut: what is followed is, in its first frame, a square."""
+        return replace(self.crop, rule="square") if self.crop.rule == "followed" else self.crop
+
+    def _check_stages(self) -> None:
         if not self.refiner_stage.steps or not self.tokenizer_stage.steps:
             raise ContractError("tokenizer_stage and refiner_stage need at least one batch of samples; raise `samples`")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-STORE, TOKENIZER_STORE, RUN = "store", "store_tokenizer", "run"
-"""In the work folder: samples, samples of the tokenizer alone (`data.scale_range`), checkpoints and logs."""
+STORE, TOKENIZER_STORE, CLIPS, RUN = "store", "store_tokenizer", "clips", "run"
+"""In the work folder: samples, samples of the tokenizer alone (`data.scale_range`), whole clips of models with memory,
+checkpoints and logs."""
 
 
 def add_work(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from c2f_train.commands.options import RUN, STORE, TOKENIZER_STORE, add_devices, add_work
+from c2f_train.commands.options import CLIPS, RUN, STORE, TOKENIZER_STORE, add_devices, add_work
 from c2f_train.config import load_config
 
 NAME = "train"
@@ -28,6 +28,7 @@ def run(options: argparse.Namespace) -> None:
     """Train what the options say on this machine's devices."""
     import torch
 
+    from c2f_train.data.clip_store import open_clip_store
     from c2f_train.data.store import open_store
     from c2f_train.fitting.completion import train_completion
     from c2f_train.fitting.engine import Engine, EngineConfig
@@ -43,4 +44,5 @@ def run(options: argparse.Namespace) -> None:
     elif options.completion:
         train_completion(config, store, folder, engine)
     else:
-        train_network(config, store, folder, engine, tokenizer_store)
+        clips = open_clip_store(options.work / CLIPS) if config.memory_stage is not None else None
+        train_network(config, store, folder, engine, tokenizer_store, clips)

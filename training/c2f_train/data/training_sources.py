@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,6 +30,11 @@ def training_sources(data: DataConfig, work: Path) -> list[Source]:
         for about in data.recorded
     ]
     return generated + recorded
+
+
+def track_sources(data: DataConfig, work: Path) -> list[Source]:
+    """The sequences that a model with memory is trained on."""
+    return training_sources(replace(data, train=data.tracks), work)
 
 
 def sequence_names(source: Source) -> list[str]:

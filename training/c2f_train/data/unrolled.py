@@ -18,7 +18,7 @@ from torch import Tensor
 from c2f_ros.contract import CropSpec, InputSpec
 from c2f_ros.crops import cut_object
 from c2f_ros.following import Place, alignment, first_place, followed_crop, next_place
-from c2f_ros.geometry import Box, ByteArray, FloatArray, PlacedMask, crop_mask, place
+from c2f_ros.geometry import Box, ByteArray, FloatArray, PlacedMask, crop_mask, place, square_crop
 from c2f_ros.motion import STILL, Similarity
 from c2f_train.data.augment import change_masks, draw_changes
 from c2f_train.data.clip_store import ClipStore
@@ -41,9 +41,11 @@ class Faults(Protocol):
 
 
 class FaultSource(Protocol):
-    """Draws faults for a window whose trained object has label `own`."""
+    """Draws faults for a window, given its label images, whose trained object has label `own`."""
 
-    def __call__(self, rng: np.random.Generator, frames: int, own: int) -> Faults | None: ...
+    def __call__(
+        self, rng: np.random.Generator, frames: Sequence[NDArray[np.uint16]], own: int, /
+    ) -> Faults | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +153,9 @@ def _cut_track(
     """Fill track `number` of `out`."""
     index = int(windows.index[row])
     chosen = _frames(int(windows.first[row]), int(windows.left[row]), unroll, rng)
-    fault = None if faults is None or rng.random() >= unroll.fault_share else faults(rng, len(chosen), index + 1)
+    fault = None
+    if faults is not None and rng.random() < unroll.fault_share:
+        fault = faults(rng, [store.labels(frame) for frame in chosen], index + 1)
     found = _segmented(store.objects(int(windows.clip[row])), index, unroll, rng)
     jitter = Similarity(
         float(np.exp(rng.uniform(-0.5, 1.0) * unroll.scale_jitter)), *(rng.uniform(-1, 1, 2) * unroll.shift_jitter)
@@ -171,7 +175,13 @@ def _cut_track(
             motions = [store.motion(k, index) for k in range(before + 1, frame + 1)]
             behind = [store.background(k) for k in range(before + 1, frame + 1)]
             at = next_place(at, stamp, given, _composed(motions), _composed(behind))
-        new_box = _jittered(followed_crop(at, given, *labels.shape, crop), jitter)
+        if crop.rule == "followed":
+            new_box = _jittered(followed_crop(at, given, *labels.shape, crop), jitter)
+        elif given is not None or t == 0:
+            around = given or store.visible(frame, index).box
+            new_box = _jittered(square_crop(around, *labels.shape, crop.scale, crop.min_side_fraction), jitter)
+        else:
+            new_box = box
         warp = alignment(box, anchor, new_box, at.anchor) if t else (1.0, 0.0, 0.0)
         box, anchor, before = new_box, at.anchor, frame
         others = sent if found is None else found[sent]
@@ -198,10 +208,11 @@ def _frames(first: int, left: int, unroll: UnrollConfig, rng: np.random.Generato
 
 
 def _segmented(objects: int, index: int, unroll: UnrollConfig, rng: np.random.Generator) -> NDArray[np.bool_] | None:
-    """Which labels an upstream segmenter is imagined to have found, bool [objects + 1]; None: all."""
+    """Which labels an upstream segmenter is imagined to have found, bool [65536]; None: all."""
     if rng.random() >= unroll.unsegmented_fraction:
         return None
-    found = rng.random(objects + 1) < (0.0 if rng.random() < 0.5 else rng.uniform(0.2, 0.9))
+    found = np.ones(1 << 16, bool)
+    found[: objects + 1] = rng.random(objects + 1) < (0.0 if rng.random() < 0.5 else rng.uniform(0.2, 0.9))
     found[0], found[index + 1] = False, True
     return found
 
