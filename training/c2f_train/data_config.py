@@ -8,7 +8,14 @@ from c2f_ros.contract import ContractError
 
 SCENES = ("clutter", "driving")
 TRUTH = "truth"
-FRACTIONS = ("sparse_fraction", "still_fraction", "pan_fraction", "shake_fraction", "approach_fraction")
+FRACTIONS = (
+    "sparse_fraction",
+    "movers_fraction",
+    "still_fraction",
+    "pan_fraction",
+    "shake_fraction",
+    "approach_fraction",
+)
 """Shares of a set's clips; they have the same names in the generator's configuration."""
 
 
@@ -19,8 +26,9 @@ class SetConfig:
     scene: `clutter` (objects on a plane, the camera circles them) or `driving` (a street seen from a moving car).
     Of `clutter` alone: families `train`, `held_out` or `all`; orbit_degrees: camera motion per frame, one number, or
     two from whose range each clip draws; elevation_degrees: range of the camera's; sparse_fraction: share of clips with
-    few objects; still_fraction: share of clips whose camera does not move; pan_fraction, shake_fraction,
-    approach_fraction: shares of the others in which it turns to and fro, shakes, comes nearer and goes back.
+    few objects; movers_fraction: share of clips in which some objects move; still_fraction: share of clips whose camera
+    does not move; pan_fraction, shake_fraction, approach_fraction: shares of the others in which it turns to and fro,
+    shakes, comes nearer and goes back.
     Of `driving` alone: rate_hz, frames per second.
     """
 
@@ -33,6 +41,7 @@ class SetConfig:
     orbit_degrees: float | tuple | list = 15.0
     elevation_degrees: tuple[float, float] = (3.0, 15.0)
     sparse_fraction: float = 0.0
+    movers_fraction: float = 0.0
     still_fraction: float = 0.0
     pan_fraction: float = 0.0
     shake_fraction: float = 0.0
@@ -87,6 +96,7 @@ class DataConfig:
     side and centre, as a share of the side. unsegmented_fraction: share of tracks for which a random subset of the
     other objects (half of the time: all) is missing from the `others` plane. scale_range: least and greatest crop scale
     of the tokenizer's samples, drawn for each (published: 1.5, 3); empty: it is trained on the network's samples.
+    tracks: sets of a model with memory, whole clips; `recorded` ones are added.
     """
 
     train: tuple[SetConfig, ...]
@@ -99,6 +109,7 @@ class DataConfig:
     held_out: tuple[SetConfig, ...] = ()
     recorded: tuple[RecordedConfig, ...] = ()
     scale_range: tuple[float, ...] = ()
+    tracks: tuple[SetConfig, ...] = ()
 
     def __post_init__(self) -> None:
         names = [about.name for about in self.generated]
@@ -115,7 +126,7 @@ class DataConfig:
     @property
     def generated(self) -> tuple[SetConfig, ...]:
         """All generated sets."""
-        return self.train + self.validation + self.test + self.held_out
+        return self.train + self.tracks + self.validation + self.test + self.held_out
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ shadow      what the sun does not reach
 shade       colours of the visible triangles
 scene       a random cluster of objects; scene_config: its knobs
 viewpoint   the camera: around the cluster, to and fro, shaky
+movers      who moves along which path; moment: the scene at a frame
 clip        the record and its file
 movid_a     the same as a MOViD-A folder
 kins        the same as a KINS folder

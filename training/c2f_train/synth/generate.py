@@ -18,11 +18,14 @@ from tqdm import tqdm
 from c2f_train.synth import kins, movid_a
 from c2f_train.synth.clip import Clip
 from c2f_train.synth.driving import DriveConfig, generate_drive
+from c2f_train.synth.moment import Moments
+from c2f_train.synth.movers import Mover, random_movers
 from c2f_train.synth.options import add_knobs, chosen_config
 from c2f_train.synth.raster import Camera, raster_objects, resolve
 from c2f_train.synth.scene import Scene, random_scene
 from c2f_train.synth.scene_config import SceneConfig
-from c2f_train.synth.shade import develop, shade
+from c2f_train.synth.shade import Surface, develop, shade
+from c2f_train.synth.shadow import Shadows
 from c2f_train.synth.viewpoint import random_cameras
 
 
@@ -34,27 +37,32 @@ def generate_clip(config: SceneConfig, frames: int, seed: int) -> Clip:
     scene = random_scene(config, rng)
     middle = 0.35 * float(scene.surface.vertices[:, 2].max())
     cameras = random_cameras(config, frames, middle, rng)
-    return render_clip(scene, cameras, config.supersample, config.fps)
+    movers = random_movers(scene, cameras, config, rng)
+    return render_clip(scene, cameras, config.supersample, config.fps, movers)
 
 
-def render_clip(scene: Scene, cameras: Sequence[Camera], supersample: int, fps: float) -> Clip:
+def render_clip(
+    scene: Scene, cameras: Sequence[Camera], supersample: int, fps: float, movers: Sequence[Mover] = ()
+) -> Clip:
     """The clip that the cameras see, one frame each."""
-    drawn = [_render_frame(scene, camera, supersample) for camera in cameras]
+    moments = Moments(scene, movers)
+    drawn = [_render_frame(scene, *moments.at(frame), camera, supersample) for frame, camera in enumerate(cameras)]
     rgb, labels, amodal, hides = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
     stamps_ns = np.round(np.arange(len(cameras)) * (1e9 / fps)).astype(np.int64)
     return Clip(rgb, labels, amodal, hides, scene.categories, stamps_ns)
 
 
-def _render_frame(scene: Scene, camera: Camera, supersample: int) -> tuple[NDArray, ...]:
+def _render_frame(
+    scene: Scene, surface: Surface, shadows: Shadows, camera: Camera, supersample: int
+) -> tuple[NDArray, ...]:
     """rgb [H, W, 3], labels [H, W], amodal [N, H, W] and hides [N, N] of a frame."""
-    surface = scene.surface
     masks = resolve(raster_objects(camera, surface.vertices, surface.triangles, scene.starts))
     face = masks.face
     if supersample > 1:
         camera = camera.enlarged(supersample)
         whole = np.array([0, len(surface.triangles)], np.int32)
         face = raster_objects(camera, surface.vertices, surface.triangles, whole).face[0]
-    image = shade(camera, face, surface, scene.materials, scene.light, scene.surroundings, scene.shadows)
+    image = shade(camera, face, surface, scene.materials, scene.light, scene.surroundings, shadows)
     return develop(image, supersample), masks.labels, masks.amodal, masks.hides
 
 

@@ -231,6 +231,14 @@ def raster_parallel(points, triangles, size):
     points: float64 [V, 3], (column, row) in pixels and depth.
     """
     depth = np.full((size, size), np.inf, np.float32)
+    draw_parallel(points, triangles, depth)
+    return depth
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def draw_parallel(points, triangles, depth):
+    """As raster_parallel, into a depth map [size, size] that holds something already."""
+    size = len(depth)
     for triangle in range(len(triangles)):
         a, b, c = points[triangles[triangle, 0]], points[triangles[triangle, 1]], points[triangles[triangle, 2]]
         area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
@@ -250,4 +258,3 @@ def raster_parallel(points, triangles, size):
                     value = w0 * a[2] + w1 * b[2] + w2 * c[2]
                     if value < depth[row, column]:
                         depth[row, column] = value
-    return depth

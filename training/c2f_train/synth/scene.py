@@ -31,16 +31,30 @@ SPARSE_SPREAD = 1.5
 
 
 @dataclass(frozen=True)
+class Pose:
+    """How a shape stands in the world: a vertex v of the shape lies at matrix v + offset.
+
+    matrix: float64 [3, 3], scale included. offset: float64 [3]. radius: of a circle about as large, seen from above.
+    """
+
+    matrix: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    radius: float
+
+
+@dataclass(frozen=True)
 class Scene:
     """A scene that stands still.
 
     surface: triangles of all objects. starts: int32 [N + 1], object k owns triangles starts[k] .. starts[k + 1].
-    categories: N family names.
+    corners: int32 [N + 1], and vertices corners[k] .. corners[k + 1]. categories: N family names. poses: of N objects.
     """
 
     surface: Surface
     starts: NDArray[np.int32]
+    corners: NDArray[np.int32]
     categories: tuple[str, ...]
+    poses: tuple[Pose, ...]
     materials: Materials
     light: Light
     surroundings: Surroundings
@@ -58,34 +72,38 @@ def random_scene(config: SceneConfig, rng: Generator) -> Scene:
     count = int(rng.integers(low, high + 1))
     categories = tuple(str(name) for name in rng.choice(family_names(config.families), count))
     shapes = [normalized(FAMILIES[category](rng)) for category in categories]
-    placed = [_posed(shape, config, rng) for shape in shapes]
-    spots = _cluster([_footprint(mesh) for mesh in placed], config.spacing * (SPARSE_SPREAD if sparse else 1.0), rng)
-    placed = [mesh.moved(x, y) for mesh, (x, y) in zip(placed, spots, strict=True)]
-    return assemble(placed, shapes, categories, rng)
+    standing = [_posed(shape, config, rng) for shape in shapes]
+    radii = [_footprint(mesh) for mesh, _, _ in standing]
+    spots = _cluster(radii, config.spacing * (SPARSE_SPREAD if sparse else 1.0), rng)
+    placed, poses = [], []
+    for (mesh, matrix, shift), (x, y), radius in zip(standing, spots, radii, strict=True):
+        placed.append(mesh.moved(x, y))
+        poses.append(Pose(matrix, shift + np.array([x, y, 0.0]), radius))
+    return assemble(placed, shapes, poses, categories, rng)
 
 
-def assemble(placed: list[Mesh], shapes: list[Mesh], categories: tuple[str, ...], rng: Generator) -> Scene:
+def assemble(
+    placed: list[Mesh], shapes: list[Mesh], poses: list[Pose], categories: tuple[str, ...], rng: Generator
+) -> Scene:
     """A scene of meshes in the world; shapes are the same meshes in their own frames, textures are fixed to those."""
     counts = [len(mesh.triangles) for mesh in placed]
-    offsets = np.cumsum([0] + [len(mesh.vertices) for mesh in placed[:-1]])
+    corners = np.cumsum([0] + [len(mesh.vertices) for mesh in placed]).astype(np.int32)
     normals = [corner_normals(mesh.vertices, mesh.triangles, CREASE_COSINE) for mesh in placed]
     surface = Surface(
         vertices=np.concatenate([mesh.vertices for mesh in placed]),
         local=np.concatenate([mesh.vertices for mesh in shapes]),
-        triangles=np.concatenate(
-            [mesh.triangles + np.int32(start) for mesh, start in zip(placed, offsets, strict=True)]
-        ),
+        triangles=np.concatenate([mesh.triangles + start for mesh, start in zip(placed, corners[:-1], strict=True)]),
         normals=np.concatenate(normals),
         owner=np.repeat(np.arange(len(placed), dtype=np.int32), counts),
         parts=np.concatenate([mesh.parts for mesh in placed]),
     )
     starts = np.cumsum([0, *counts]).astype(np.int32)
     materials, light = random_materials(categories, rng), random_light(rng)
-    return Scene(surface, starts, categories, materials, light, random_surroundings(rng))
+    return Scene(surface, starts, corners, categories, tuple(poses), materials, light, random_surroundings(rng))
 
 
-def _posed(shape: Mesh, config: SceneConfig, rng: Generator) -> Mesh:
-    """The shape scaled, turned, perhaps tipped over, and put on the ground."""
+def _posed(shape: Mesh, config: SceneConfig, rng: Generator) -> tuple[Mesh, NDArray[np.float64], NDArray[np.float64]]:
+    """The shape scaled, turned, perhaps tipped over, and put on the ground; the matrix and the shift that do it."""
     matrix = rotation("z", rng.uniform(0, 360))
     if rng.random() < config.tumbled_fraction:
         tilt = rng.choice([90.0, 180.0, rng.uniform(15, 75)], p=[0.7, 0.2, 0.1])
@@ -93,7 +111,8 @@ def _posed(shape: Mesh, config: SceneConfig, rng: Generator) -> Mesh:
     scale = np.exp(rng.uniform(np.log(config.scale_min), np.log(config.scale_max)))
     mesh = shape.transformed(matrix * scale)
     low, high = mesh.vertices.min(0), mesh.vertices.max(0)
-    return mesh.moved(-(low[0] + high[0]) / 2, -(low[1] + high[1]) / 2, -low[2])
+    shift = -(low[0] + high[0]) / 2, -(low[1] + high[1]) / 2, -low[2]
+    return mesh.moved(*shift), matrix * scale, np.array(shift, np.float64)
 
 
 def _footprint(mesh: Mesh) -> float:

@@ -26,6 +26,10 @@ class SceneConfig:
     """Distance of neighbours over the sum of their radii; below 1 they may touch."""
     tumbled_fraction: float = 0.15
     """Share of objects lying on their side or leaning."""
+    movers_fraction: float = 0.0
+    """Share of clips in which some objects move."""
+    movers_min: int = 1
+    movers_max: int = 4
     elevation_min_degrees: float = 3.0
     elevation_max_degrees: float = 15.0
     orbit_degrees_per_frame: float | tuple[float, float] = 15.0
@@ -56,10 +60,11 @@ class SceneConfig:
         family_names(self.families)
         self._check_range("objects", self.objects_min, self.objects_max, 1, 60)
         self._check_range("sparse", self.sparse_min, self.sparse_max, 1, 60)
+        self._check_range("movers", self.movers_min, self.movers_max, 1, 60)
         self._check_range("scale", self.scale_min, self.scale_max, 0.05, 20)
         self._check_range("elevation degrees", self.elevation_min_degrees, self.elevation_max_degrees, 0.5, 89)
         self._check_range("distance", self.distance_min, self.distance_max, 0.5, 100)
-        for name in ("sparse", "tumbled", "still", "pan", "shake", "approach"):
+        for name in ("sparse", "tumbled", "movers", "still", "pan", "shake", "approach"):
             share = getattr(self, f"{name}_fraction")
             self._check_range(f"{name}_fraction", share, share, 0, 1)
         if isinstance(self.orbit_degrees_per_frame, tuple):
