@@ -81,7 +81,7 @@ class AmodalNode(LifecycleNode):
         """Forget earlier recordings, start the worker, subscribe."""
         assert self._pipeline is not None and self._pairing is not None and self._settings is not None
         super().on_activate(state)
-        self._pipeline.reset()
+        self._pipeline.reset("activated again")
         self._pairing.reset()
         self._active_since_s = time.monotonic()
         self._worker = Worker(self._infer, self._on_worker_error)
@@ -207,9 +207,19 @@ class AmodalNode(LifecycleNode):
         assert self._pairing is not None and self._pipeline is not None and self._worker is not None
         if self._pairing.counts.resets != self._resets_seen:
             self._resets_seen = self._pairing.counts.resets
-            self._pipeline.reset()
+            self._pipeline.reset("stamps went back")
             self.get_logger().warning("stamps went back: another recording begins, all tracks are forgotten")
-        self._health.counts.skipped += self._worker.submit(self._pipeline.observe(paired))
+        drops = self._drops()
+        observed = self._pipeline.observe(paired)
+        if self._drops() != drops and self._pipeline.counts is not None:
+            self.get_logger().warning(f"{self._pipeline.counts.last_drop}: all tracks are forgotten")
+        self._health.counts.skipped += self._worker.submit(observed)
+
+    def _drops(self) -> int:
+        """How often the memory of objects was dropped."""
+        assert self._pipeline is not None
+        counts = self._pipeline.counts
+        return 0 if counts is None else counts.memory_drops
 
     # ---- steps 5 to 8, in the worker's thread
 
@@ -251,6 +261,8 @@ class AmodalNode(LifecycleNode):
             now_s, self._settings.diagnostics_stale_s, self._active_since_s, self._pairing.counts
         )
         values |= {"engine": self._pipeline.engine.name, "tracks": str(self._pipeline.tracks)}
+        if self._pipeline.counts is not None:
+            values |= self._pipeline.counts.values()
         for stage, numbers in self._pipeline.latency.summary().items():
             values[f"{stage}_ms"] = f"median {numbers['median_ms']:.2f}, 95 % {numbers['p95_ms']:.2f}"
         name = f"{self.get_fully_qualified_name().lstrip('/')}: amodal masks"

@@ -49,6 +49,11 @@ class ObjectMemory:
         """Bytes of all slots' states, taken or not."""
         return sum(array.nbytes for array in self._states.values())
 
+    @property
+    def used_bytes(self) -> int:
+        """Of these, bytes of the slots that are taken."""
+        return len(self) * self.temporal.state_bytes
+
     def reset(self) -> None:
         """Forget every object."""
         self._slots: OrderedDict[int, int] = OrderedDict()

@@ -14,23 +14,27 @@ from c2f_ros.share import share_file
 from c2f_ros.steps.step6_engine import ENGINES
 from c2f_ros.steps.step7_paste import HIDDEN_UNDER
 
-Value = str | int | float
+Value = str | int | float | bool
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a parameter means, and what it may be: one of `choices`, or a number between `low` and `high`."""
+    """What a parameter means, and what it may be: one of `choices`, a number between `low` and `high`, or, if it is a
+    switch, true or false."""
 
     text: str
     choices: tuple[str, ...] = ()
     low: float | None = None
     high: float | None = None
+    is_switch: bool = False
 
     @property
     def allowed(self) -> str:
         """The allowed values, for people."""
         if self.choices:
             return ", ".join(self.choices)
+        if self.is_switch:
+            return "true, false"
         return "any text" if self.low is None else f"{self.low:g} to {self.high:g}"
 
 
@@ -74,7 +78,21 @@ DESCRIPTIONS: Mapping[str, Description] = {
     ),
     "tracking.min_iou": Description("Least IoU with a track's last mask to carry its own id on.", low=0.01, high=1.0),
     "tracking.max_missed": Description("Frames that an own track may miss before it ends.", low=0, high=1000),
-    "window.max_gap_s": Description("A track not seen for so many seconds is forgotten.", low=0.01, high=60.0),
+    "tracking.invisible_s": Description(
+        "Seconds for which an object that upstream no longer sends is completed from memory and published as "
+        "INVISIBLE; 0 = never. For models with a memory.",
+        low=0.0, high=60.0,
+    ),
+    "tracking.reassociate": Description(
+        "An object that comes back under a new id where a hidden one is predicted keeps its old id. "
+        "For models with a memory.",
+        is_switch=True,
+    ),
+    "window.max_gap_s": Description(
+        "A track not seen for so many seconds, or tracking.invisible_s if longer, is forgotten; all are if no frame "
+        "comes for so long.",
+        low=0.01, high=60.0,
+    ),
     "diagnostics.period_s": Description("Seconds between diagnostics.", low=0.05, high=60.0),
     "diagnostics.stale_s": Description(
         "Seconds without images or masks after which diagnostics warns.", low=0.1, high=600.0
@@ -101,6 +119,8 @@ class Parameters:
     tracking_ids: str
     tracking_min_iou: float
     tracking_max_missed: int
+    tracking_invisible_s: float
+    tracking_reassociate: bool
     window_max_gap_s: float
     diagnostics_period_s: float
     diagnostics_stale_s: float

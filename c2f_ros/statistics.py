@@ -30,6 +30,31 @@ class Counts:
 
 
 @dataclass
+class TrackCounts:
+    """What became of tracks, for models that remember objects. hidden: remembered in the newest frame though upstream
+    does not send them. ended: hidden tracks that are over, by reason. memory_drops: how often all was forgotten at
+    once; last_drop: why, last time. state_bytes: of the model's memory, in use and in all."""
+
+    hidden: int = 0
+    ended: dict[str, int] = field(default_factory=dict)
+    reassociated: int = 0
+    memory_drops: int = 0
+    last_drop: str = ""
+    state_bytes: tuple[int, int] = (0, 0)
+
+    def values(self) -> dict[str, str]:
+        """Key-values for diagnostics."""
+        used, total = self.state_bytes
+        return {
+            "hidden_tracks": str(self.hidden),
+            **{f"ended_{reason}": str(count) for reason, count in sorted(self.ended.items())},
+            "reassociated": str(self.reassociated),
+            "memory_drops": str(self.memory_drops),
+            "state_bytes": f"{used} of {total}",
+        }
+
+
+@dataclass
 class Health:
     """Counts, times of arrival, and the last fault; `verdict` compares them with the previous call."""
 

@@ -19,7 +19,8 @@ def test_every_parameter_has_a_description_and_bounds():
     for name, about in DESCRIPTIONS.items():
         assert about.text.endswith("."), name
         default = default_values()[name]
-        assert name == "model" or about.choices or about.low is not None, name
+        assert name == "model" or about.choices or about.low is not None or about.is_switch, name
+        assert about.is_switch == isinstance(default, bool)
         assert not isinstance(default, str) or name == "model" or default in about.choices
 
 
@@ -31,6 +32,8 @@ def test_every_parameter_has_a_description_and_bounds():
         ("engine_threads", 2.0, "expected int"),
         ("sync.slop_s", "0.1", "expected float"),
         ("tracking.min_iou", 2.0, "expected 0.01 to 1"),
+        ("tracking.reassociate", 1, "expected bool"),
+        ("tracking.max_missed", True, "expected int"),
         ("hiden_under", "anything", "unknown parameter hiden_under"),
     ],
 )
@@ -53,5 +56,6 @@ def test_the_readme_s_table_is_the_code_s(checkout):
         r"^\| `([a-z_.]+)` \| `?([^|]*?)`? \| ([^|]*) \| ([^|]*) \|$", (checkout / "README.md").read_text(), re.M
     )
     found = {name: (default, allowed, text) for name, default, allowed, text in rows}
-    expected = {n: (str(default_values()[n]), a.allowed, a.text) for n, a in DESCRIPTIONS.items()}
+    shown = {n: str(v).lower() if isinstance(v, bool) else str(v) for n, v in default_values().items()}
+    expected = {n: (shown[n], a.allowed, a.text) for n, a in DESCRIPTIONS.items()}
     assert found == expected

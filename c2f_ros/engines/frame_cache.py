@@ -68,6 +68,10 @@ class CachedWindow:
     def reset(self) -> None:
         self._kept: WeakKeyDictionary[Observation, tuple[Sizes, Arrays]] = WeakKeyDictionary()
 
+    def state_bytes(self) -> tuple[int, int]:
+        """What is kept belongs to frames, not to objects."""
+        return 0, 0
+
     def __len__(self) -> int:
         """Frames kept."""
         return len(self._kept)

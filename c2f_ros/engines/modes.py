@@ -31,6 +31,8 @@ class Mode(Protocol):
 
     def reset(self) -> None: ...
 
+    def state_bytes(self) -> tuple[int, int]: ...
+
 
 def make_mode(manifest: Manifest, graphs: Sequence[Graph], slots: int) -> Mode:
     """What runs this model's graphs, given in the order of `Manifest.graphs`; slots: objects remembered at most."""
@@ -58,6 +60,9 @@ class Plain:
 
     def reset(self) -> None:
         """Nothing is kept."""
+
+    def state_bytes(self) -> tuple[int, int]:
+        return 0, 0
 
 
 class Streaming:
@@ -88,6 +93,9 @@ class Streaming:
 
     def reset(self) -> None:
         self.memory.reset()
+
+    def state_bytes(self) -> tuple[int, int]:
+        return self.memory.used_bytes, self.memory.nbytes
 
     def _check_states(self, batch: Batch, found: dict[str, NDArray[Any]]) -> None:
         """Raises EngineError if a state is not as it should be. An object whose own states are not finite begins anew:

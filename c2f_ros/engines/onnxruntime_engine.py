@@ -38,6 +38,9 @@ class OnnxRuntimeEngine:
     def reset(self) -> None:
         self._mode.reset()
 
+    def state_bytes(self) -> tuple[int, int]:
+        return self._mode.state_bytes()
+
     def close(self) -> None:
         del self._mode
 

@@ -41,6 +41,10 @@ class Engine(Protocol):
         """Forget all objects."""
         ...
 
+    def state_bytes(self) -> tuple[int, int]:
+        """Bytes of the memory of objects: in use, and in all. (0, 0) where the model has none."""
+        ...
+
     def close(self) -> None:
         """Give back memory and threads."""
         ...

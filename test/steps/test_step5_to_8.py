@@ -89,12 +89,12 @@ def test_objects_beyond_the_limit_are_published_as_not_inferred():
     assert small.amodal is small.visible and small.amodal_score == 0.0 and small.frames_used == 0
 
 
-def test_status_and_frames_used_tell_how_full_the_window_is():
+def test_a_model_of_single_images_uses_one_frame_whatever_its_manifest_calls_the_window():
     line, seen = pipeline(window=3), []
     for k in range(4):
         instance = line.infer(line.observe(paired(labels_with((10, 10, 20, 20)), k))).instances[0]
         seen.append((instance.frames_used, instance.status))
-    assert seen == [(1, Status.SHORT_WINDOW), (2, Status.SHORT_WINDOW), (3, Status.OK), (3, Status.OK)]
+    assert seen == [(1, Status.OK)] * 4
 
 
 def test_expected_iou_is_one_for_a_certain_mask_and_lower_for_doubt():
