@@ -18,7 +18,7 @@ from c2f_ros.share import share_file
 from c2f_ros.steps.step1_read import read_mask, stamp_ns
 
 STORES = {"jazzy": Stores.ROS2_JAZZY, "humble": Stores.ROS2_HUMBLE}
-NAMES = ("AmodalInstance", "AmodalInstanceArray", "Instance", "InstanceArray", "InstanceMask")
+NAMES = ("AmodalInstance", "AmodalInstanceArray", "Instance", "InstanceArray", "InstanceMask", "OcclusionCycle")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class RosbagsTypes:
     instance_array: Callable[..., Any]
     amodal_instance: Callable[..., Any]
     amodal_array: Callable[..., Any]
+    occlusion_cycle: Callable[..., Any]
 
     def data(self, data: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A `uint8[]` field of `data`."""
@@ -71,17 +72,22 @@ def rosbags_types(distro: str = "jazzy") -> RosbagsTypes:
         instance_array=found["c2f_ros/msg/InstanceArray"],
         amodal_instance=found["c2f_ros/msg/AmodalInstance"],
         amodal_array=found["c2f_ros/msg/AmodalInstanceArray"],
+        occlusion_cycle=found["c2f_ros/msg/OcclusionCycle"],
     )
 
 
 def read_amodal_array(message: Any) -> AmodalFrame:
-    """c2f_ros/AmodalInstanceArray, of rclpy or of rosbags, as a record.
+    """c2f_ros/AmodalInstanceArray, of rclpy or of rosbags, as a record; bags recorded before messages told the order
+    from front to back give it empty.
 
     Raises InputError on a mask that does not fit the image or its own length, or an unknown status.
     """
     height, width = int(message.image_height), int(message.image_width)
     instances = tuple(_read_amodal(item, height, width) for item in message.instances)
-    return AmodalFrame(stamp_ns(message.header), message.header, height, width, message.model_id, instances)
+    order = tuple(getattr(message, "front_to_back", ()))
+    cycles = tuple(tuple(group.track_ids) for group in getattr(message, "cycles", ()))
+    stamp = stamp_ns(message.header)
+    return AmodalFrame(stamp, message.header, height, width, message.model_id, instances, order, cycles)
 
 
 def _read_amodal(item: Any, height: int, width: int) -> AmodalInstance:

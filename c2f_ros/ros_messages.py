@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import Image, RegionOfInterest
 
 from c2f_ros.geometry import ByteArray
-from c2f_ros.msg import AmodalInstance, AmodalInstanceArray, InstanceMask
+from c2f_ros.msg import AmodalInstance, AmodalInstanceArray, InstanceMask, OcclusionCycle
 from c2f_ros.steps.step8_publish import ros_bytes
 
 
@@ -19,6 +19,7 @@ class RclpyTypes:
 
     amodal_array = AmodalInstanceArray
     amodal_instance = AmodalInstance
+    occlusion_cycle = OcclusionCycle
     instance_mask = InstanceMask
     region = RegionOfInterest
 

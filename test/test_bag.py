@@ -91,6 +91,7 @@ def test_ground_truth_comes_back_exactly_hidden_objects_too(distro, tmp_path):
     front, back = truth[-1].instances
     assert (front.status, back.status) == (Status.OK, Status.INVISIBLE)
     assert (front.occluded_by, back.occluded_by) == ((), ("1",))
+    assert (truth[-1].front_to_back, truth[-1].cycles) == (("1", "2"), ())
 
 
 def test_a_source_without_whole_masks_gives_no_ground_truth(tmp_path):
@@ -183,3 +184,29 @@ def test_named_topics_are_taken():
 def test_a_choice_of_topics_is_left_to_people(types, named, reason):
     with pytest.raises(InputError, match=reason):
         find_topics(types, **named)
+
+
+def test_a_bag_from_before_messages_told_the_order_is_still_read(tmp_path):
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+    from c2f_ros.share import share_file
+
+    write_bag(tmp_path / "new", recorded(), BagOptions())
+    store = get_typestore(Stores.ROS2_JAZZY)
+    kind = "c2f_ros/msg/AmodalInstanceArray"
+    for name in ("InstanceMask", "AmodalInstance", "AmodalInstanceArray"):
+        text = share_file(f"msg/{name}.msg").read_text("utf-8").partition("# The track ids of all objects")[0]
+        store.register(get_types_from_msg(text, f"c2f_ros/msg/{name}"))
+    with BagReader(tmp_path / "new") as reader:
+        (_, time_ns, new), *_ = list(reader.messages(("/ground_truth/instances",)))
+        expected = next(reader.amodal_frames("/ground_truth/instances"))
+    fields = ("header", "image_height", "image_width", "model_id", "instances")
+    old = store.types[kind](**{name: getattr(new, name) for name in fields})
+    with Writer(tmp_path / "old", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        topic = writer.add_connection("/ground_truth/instances", kind, typestore=store)
+        writer.write(topic, time_ns, store.serialize_cdr(old, kind))
+    with BagReader(tmp_path / "old") as reader:
+        (found,) = reader.amodal_frames("/ground_truth/instances")
+    assert (found.front_to_back, found.cycles) == ((), ()) and expected.front_to_back != ()
+    assert [item.amodal.box for item in found.instances] == [item.amodal.box for item in expected.instances]

@@ -37,8 +37,10 @@ def store() -> Typestore:
     return result
 
 
-def test_the_five_messages_are_there() -> None:
-    assert NAMES == ["AmodalInstance", "AmodalInstanceArray", "Instance", "InstanceArray", "InstanceMask"]
+def test_the_messages_are_there() -> None:
+    assert NAMES == [
+        "AmodalInstance", "AmodalInstanceArray", "Instance", "InstanceArray", "InstanceMask", "OcclusionCycle",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", MESSAGES, ids=NAMES)
@@ -200,7 +202,14 @@ def amodal_array(messages: RosbagsMessages | RclpyMessages, encoding: str) -> An
     instances = [instance("1", mask(visible, 7, 11), 0), instance("2", mask(np.zeros((0, 0), bool), 0, 0), 2)]
     header = messages.make("Header", stamp=messages.make("Time", sec=12, nanosec=345678901), frame_id="camera")
     return messages.make(
-        "AmodalInstanceArray", header=header, image_height=48, image_width=64, model_id="test", instances=instances
+        "AmodalInstanceArray",
+        header=header,
+        image_height=48,
+        image_width=64,
+        model_id="test",
+        instances=instances,
+        front_to_back=["2", "1"],
+        cycles=[messages.make("OcclusionCycle", track_ids=["1", "2"])],
     )
 
 
@@ -215,5 +224,7 @@ def check_amodal_array(message: Any, encoding: str) -> None:
         roi = item.amodal.roi
         assert (roi.x_offset, roi.y_offset, item.amodal.encoding) == (7, 11, encoding)
         np.testing.assert_array_equal(decode(bytes(item.amodal.data), encoding, roi.height, roi.width), MASK)
+    assert list(message.front_to_back) == ["2", "1"]
+    assert [list(group.track_ids) for group in message.cycles] == [["1", "2"]]
     hidden = message.instances[1].visible
     assert (hidden.roi.width, hidden.roi.height, len(hidden.data)) == (0, 0, 0)
