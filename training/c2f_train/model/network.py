@@ -121,7 +121,10 @@ class C2FNetwork(nn.Module):
         features = self.features(image, masks)
         visible_tokens = self.tokenizer.encode(masks[:, :1])
         steps, hidden = self.complete(features, visible_tokens, frames, draw)
-        last, features, hidden = _newest(steps[-1], features, hidden, frames)
+        return self.finish(*newest(steps[-1], features, hidden, frames))
+
+    def finish(self, last: Step, features: list[Tensor], hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `forward` returns, of single frames' last step, features and hidden states."""
         coverage = self.tokenizer.coverage(self.coarse(last))
         amodal = coverage
         if self.refiner is not None:
@@ -131,7 +134,7 @@ class C2FNetwork(nn.Module):
         return amodal[:, 0], coverage[:, 0], last.tokens
 
 
-def _newest(step: Step, features: list[Tensor], hidden: Tensor, frames: int) -> tuple[Step, list[Tensor], Tensor]:
+def newest(step: Step, features: list[Tensor], hidden: Tensor, frames: int) -> tuple[Step, list[Tensor], Tensor]:
     """Only the last frame of every clip: what is decoded and refined."""
     if frames == 1:
         return step, features, hidden
