@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from c2f_ros.geometry import EMPTY_MASK, place
+from c2f_ros.motion import LONGEST, STILL, Similarity, find_motions, fit_similarity, small_gray
+
+A, B = Similarity(1.2, 3.0, -4.0), Similarity(0.5, -1.0, 2.0)
+
+
+def textured(height, width, seed=0):
+    import cv2
+
+    noise = np.random.default_rng(seed).integers(0, 256, (height // 4, width // 4, 3), np.uint8)
+    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def test_one_similarity_after_another_is_both_in_turn():
+    assert A.after(B).at(7.0, 9.0) == pytest.approx(A.at(*B.at(7.0, 9.0)))
+
+
+def test_the_inverse_undoes():
+    assert A.inverse().after(A).at(7.0, 9.0) == pytest.approx((7.0, 9.0))
+    assert STILL.after(A) == A
+
+
+def test_a_similarity_is_found_from_exact_points_and_outliers_do_not_move_it():
+    x, y = np.meshgrid(np.arange(6) * 10.0, np.arange(5) * 8.0)
+    before = np.stack([x.ravel(), y.ravel()], 1)
+    now = before * 1.05 + [3.0, -2.0]
+    now[[0, 7, 20]] += 100.0
+    found = fit_similarity(before, now)
+    assert found.scale == pytest.approx(1.05, abs=0.01)
+    assert found.at(25.0, 16.0) == pytest.approx((29.25, 14.8), abs=0.5)
+
+
+def test_too_few_points_are_no_motion():
+    assert fit_similarity(np.zeros((2, 2)), np.ones((2, 2))) is None
+
+
+@pytest.mark.parametrize(("height", "width"), [(120, 200), (600, 900)])
+def test_objects_and_background_are_found_to_move_apart(height, width):
+    """The background shifts by (2, 0), the object by (-6, 3); in large images flow is sought in a smaller copy."""
+    by, on = round(0.03 * width), round(0.02 * width)
+    back, front = textured(height, width + 50), textured(height, width, 1)
+    box = (slice(height // 3, 2 * height // 3), slice(width // 3, 2 * width // 3))
+    before, now = back[:, 20 : 20 + width].copy(), back[:, 18 : 18 + width].copy()
+    before[box] = front[box]
+    moved = (slice(box[0].start + on, box[0].stop + on), slice(box[1].start - by, box[1].stop - by))
+    now[moved] = front[box]
+    mask = np.zeros((height, width), bool)
+    mask[box] = True
+    (found,), background = find_motions(
+        small_gray(before, "rgb8"), small_gray(now, "rgb8"), [place(mask)], mask.astype(np.uint8)
+    )
+    x, y = width / 2, height / 2
+    assert found.at(x, y) == pytest.approx((x - by, y + on), abs=1.0)
+    assert background.at(x, y) == pytest.approx((x + 2, y), abs=1.0)
+
+
+def test_objects_without_a_pixel_and_frames_without_texture_have_no_wrong_motion():
+    flat = np.full((60, 80), 128, np.uint8)
+    found, _ = find_motions(flat, flat, [EMPTY_MASK], np.zeros((60, 80), np.uint8))
+    assert found == [None]
+
+
+@pytest.mark.parametrize(("encoding", "channels"), [("rgb8", 3), ("bgra8", 4), ("mono8", 0)])
+def test_the_gray_image_keeps_small_sizes_and_bounds_large_ones(encoding, channels):
+    shape = (channels,) if channels else ()
+    assert small_gray(np.zeros((30, 40, *shape), np.uint8), encoding).shape == (30, 40)
+    assert small_gray(np.zeros((720, 1280, *shape), np.uint8), encoding).shape == (225, LONGEST)
