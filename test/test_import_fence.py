@@ -11,6 +11,7 @@ SHARED = (
     "motion",
     "following",
     "follower",
+    "object_memory",
     "crops",
     "records",
     "metrics",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from c2f_ros.contract import InputError
-from c2f_ros.geometry import place
+from c2f_ros.geometry import BoolArray, place
 from c2f_ros.records import SourceFrame, SourceObject
 from c2f_ros.sources.datasets import Dataset, Refusals, open_dataset, print_refused
 from c2f_ros.sources.parts import Part, Refuse, natural
@@ -21,6 +22,22 @@ from c2f_train.synth.clip import Clip
 GENERATED = "generated"
 BROKEN = (OSError, EOFError, LookupError, TypeError, ValueError, zipfile.BadZipFile, zlib.error)
 """What reading a damaged clip raises."""
+
+
+@dataclass(frozen=True, eq=False)
+class KnownFrame(SourceFrame):
+    """A frame of which more is known than recordings say. nearer: bool [N, N] of objects 1 to N: the row's is nearer
+    than the column's at some pixel that both cover; None: unknown. tracks: what upstream calls an object, by its id,
+    where that is not the id itself."""
+
+    nearer: BoolArray | None = None
+    tracks: Mapping[int, str] = field(default_factory=dict)
+
+
+def track_name(frame: SourceFrame, identity: int) -> str:
+    """What upstream calls an object in this frame."""
+    known = frame.tracks if isinstance(frame, KnownFrame) else {}
+    return known.get(identity, str(identity))
 
 
 def open_sequences(
@@ -62,7 +79,8 @@ def clip_frames(clip: Clip) -> Iterator[SourceFrame]:
             index + 1: SourceObject(category, place(clip.amodal[frame, index]))
             for index, category in enumerate(clip.categories)
         }
-        yield SourceFrame(int(clip.stamps_ns[frame]), clip.rgb[frame], labels.astype(np.int32), objects)
+        stamp_ns = int(clip.stamps_ns[frame])
+        yield KnownFrame(stamp_ns, clip.rgb[frame], labels.astype(np.int32), objects, clip.hides[frame])
 
 
 def _clip_parts(folder: Path) -> list[Part]:

@@ -1,26 +1,28 @@
 """Accuracy on whole sequences, pasted back at image resolution, always beside the baselines.
 
-Every object-frame with at least one visible pixel counts; averages are those of `c2f_ros.metrics`. Rows: the baselines,
-and per predictor its mask joined with the visible one, and the same with hidden pixels kept only under other objects.
+Every object-frame with at least one visible pixel counts, if upstream sends it; averages are those of
+`c2f_ros.metrics`. Rows: the baselines, and per predictor its mask joined with the visible one, and the same with hidden
+pixels kept only under other objects.
+
+Scores over time (`over_time.py`) have rows of their own: object-frames hidden wholly or not sent never enter the
+averages above. They have one more row per predictor: its last mask, moved as the object moves.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from c2f_ros.baselines import BASELINES, keep_under_others
-from c2f_ros.contract import MASK_CHANNELS, CropSpec, InputSpec, Manifest, TemporalSpec
-from c2f_ros.crops import observe_object, paste_window, window_inputs
-from c2f_ros.geometry import FloatArray, PlacedMask, union
-from c2f_ros.metrics import EVERYTHING, Selection, expected_iou
-from c2f_ros.records import Observation, SourceFrame
+from c2f_ros.contract import CropSpec
+from c2f_ros.geometry import EMPTY_MASK, PlacedMask, union
+from c2f_ros.metrics import EVERYTHING, Selection
+from c2f_ros.records import SourceFrame
 from c2f_ros.sources.datasets import Dataset
 from c2f_ros.sources.predicted import FIRST_UNMATCHED_ID
+from c2f_train.data.sequences import KnownFrame
 from c2f_train.scores.evaluation_report import table
 from c2f_train.scores.evaluation_result import (
     Answer,
@@ -30,77 +32,35 @@ from c2f_train.scores.evaluation_result import (
     FrameAnswers,
     Sequences,
     Target,
+    Unseen,
     baseline_answers,
     targets_of,
 )
+from c2f_train.scores.methods import (
+    KEEP_S,
+    Found,
+    LastMasks,
+    Method,
+    Movements,
+    Predictor,
+    StreamPredictor,
+    View,
+    start,
+    trained_input,
+)
+from c2f_train.scores.over_time import TimedFrame, TimedObject
 
-if TYPE_CHECKING:
-    from c2f_train.scores.predictors import Predictor
+__all__ = ["MOVED", "RULE", "EvaluationResult", "Sequences", "View", "evaluate", "table", "targets_of", "trained_input"]
 
-__all__ = ["RULE", "EvaluationResult", "Sequences", "View", "evaluate", "table", "targets_of"]
-
-SINGLE = TemporalSpec("image", 1)
 RULE = " + under others"
 """Suffix of the rows whose hidden pixels are kept only under other visible objects."""
-
-Window = Sequence[Observation]
-
-
-def trained_input() -> InputSpec:
-    """The value range that networks are trained with."""
-    from c2f_train.data.batches import MEAN, STD  # imports torch, which scoring results does without
-
-    return InputSpec("rgb", MEAN, STD, MASK_CHANNELS)
-
-
-@dataclass(frozen=True)
-class View:
-    """How a predictor sees objects and where it puts the threshold, as its manifest says."""
-
-    crop: CropSpec
-    input: InputSpec = field(default_factory=trained_input)
-    temporal: TemporalSpec = SINGLE
-    threshold: float = 0.5
-
-    @staticmethod
-    def of(manifest: Manifest) -> View:
-        """The view of a bundle's model."""
-        return View(manifest.crop, manifest.input, manifest.temporal, manifest.mask_threshold)
-
-
-@dataclass
-class _Clip:
-    """The windows of one view in one clip: per object its newest observations."""
-
-    view: View
-    windows: dict[str, deque[Observation]] = field(default_factory=dict)
-
-    def observe(self, frame: SourceFrame, seen: Sequence[Target]) -> list[Window]:
-        """The windows of the objects seen, this frame's observation last."""
-        view = self.view
-        for target in seen:
-            window = self.windows.setdefault(target.key, deque(maxlen=view.temporal.frames))
-            window.append(
-                observe_object(
-                    frame.rgb, "rgb8", frame.labels, target.given, view.crop, view.input.mask_channels, frame.stamp_ns
-                )
-            )
-        return [list(self.windows[target.key]) for target in seen]
-
-
-def inputs_of(windows: Sequence[Window], view: View) -> tuple[FloatArray, FloatArray]:
-    """The network's image and masks of these windows."""
-    return window_inputs(windows, view.crop, view.input, view.temporal)
-
-
-def paste(probability: FloatArray, window: Window, view: View, height: int, width: int) -> PlacedMask:
-    """The mask in the image, of the network's map [S, S] for a window's newest frame."""
-    return paste_window(probability, window, view.crop, view.temporal, height, width, view.threshold)
+MOVED = ", last mask moved"
+"""Suffix of the rows over time of a predictor's simple rival, where the object is not sent."""
 
 
 def evaluate(
     sequences: Sequences,
-    predictors: Mapping[str, Predictor],
+    predictors: Mapping[str, Predictor | StreamPredictor],
     crop: CropSpec,
     every: int = 1,
     *,
@@ -111,34 +71,32 @@ def evaluate(
     by_class: bool = False,
     cases: int = 12,
     followed: str = "",
+    keep_s: float = KEEP_S,
 ) -> EvaluationResult:
     """One row per baseline and per predictor, the latter with and without the rule that hidden parts lie only under
-    other objects.
+    other objects; and the scores over time.
 
-    every: score each n-th frame of a clip. crop: of predictors without a view of their own in `views`. selection: which
-    object-frames count. with_precision: AP and AR too (ContractError without pycocotools), by_class: averaged over
-    categories; a predictor's score is the IoU it expects, a baseline's is 1. cases: how many worst and best ones of row
-    `followed` (the last predictor's) to keep.
+    every: score each n-th frame of a clip; scores over time need all, n = 1. crop: of predictors without a view of
+    their own in `views`. selection: which object-frames count. with_precision: AP and AR too (ContractError without
+    pycocotools), by_class: averaged over categories; a predictor's score is the IoU it expects, a baseline's is 1.
+    cases: how many worst and best ones of row `followed` (the last predictor's) to keep. keep_s: for how long objects
+    are completed that are not sent any more.
     """
     own = views or {}
     known = {method: own[method] if method in own else View(crop) for method in predictors}
     methods = [*BASELINES, *(row for method in predictors for row in (method, method + RULE))]
     main = followed or (list(predictors)[-1] if predictors else BASELINES[-1])
-    collector = Collector(Collecting(methods, main, selection, with_precision, cases, by_class))
+    timed = [*methods, *(method + MOVED for method in predictors)] if every == 1 else []
+    collector = Collector(Collecting(methods, main, selection, with_precision, cases, by_class, timed))
     strange = 0
     for clip, frames in tqdm(sequences, desc="evaluating", unit="clip"):
-        clips = {view: _Clip(view) for view in dict.fromkeys(known.values())}
+        asked = _Clip(clip, {m: start(p, known[m], keep_s) for m, p in predictors.items()}, keep_s, bool(timed))
         for number, frame in enumerate(frames):
-            is_scored = number % every == 0
-            seen, unseen = targets_of(clip, frame)
-            windows = {v: c.observe(frame, seen) for v, c in clips.items() if is_scored or v.temporal.frames > 1}
-            if is_scored:
+            answers = asked.answers(number, frame, number % every == 0)
+            if answers is not None:
                 strange += sum(identity >= FIRST_UNMATCHED_ID for identity in frame.objects)
-                answers = baseline_answers(seen, frame.labels)
-                for method, predict in predictors.items():
-                    view = known[method]
-                    answers |= _predictor_answers(method, predict, view, windows[view], seen, frame)
-                collector.add(FrameAnswers(clip, number, frame, seen, unseen, answers))
+                collector.add(answers)
+        collector.end_clip()
     refused = sequences.refused if isinstance(sequences, Dataset) else ()
     notes = [f"Left out: {text}" for text in refused]
     if strange:
@@ -146,17 +104,85 @@ def evaluate(
     return collector.result(name, notes)
 
 
-def _predictor_answers(
-    name: str, predict: Predictor, view: View, windows: Sequence[Window], seen: Sequence[Target], frame: SourceFrame
-) -> dict[str, list[Answer]]:
+@dataclass
+class _Clip:
+    """All predictors in one clip. tracks: what upstream last called each object that it has sent."""
+
+    name: str
+    methods: Mapping[str, Method]
+    keep_s: float
+    is_timed: bool
+    tracks: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._movements = Movements(self.keep_s)
+        self._last = {method: LastMasks() for method in self.methods}
+
+    def answers(self, number: int, frame: SourceFrame, is_asked: bool) -> FrameAnswers | None:
+        """All rows' answers to a frame; None if they are not asked about it, and only watch."""
+        seen, unseen = targets_of(self.name, frame)
+        sent = {target.track: target.given for target in seen}
+        found = {name: method.answer(frame, sent, is_asked) for name, method in self.methods.items()}
+        self.tracks.update({target.key: target.track for target in seen})
+        if not is_asked:
+            return None
+        rows = baseline_answers(seen, frame.labels)
+        for name, answers in found.items():
+            rows |= _rows(name, answers, seen, frame)
+        if not self.is_timed:
+            return FrameAnswers(self.name, number, frame, seen, unseen, rows)
+        timed = self._timed(number, frame, seen, unseen)
+        whole = self._whole(frame, seen, unseen, found, rows)
+        return FrameAnswers(self.name, number, frame, seen, unseen, rows, timed=timed, whole=whole)
+
+    def _timed(self, number: int, frame: SourceFrame, seen: Sequence[Target], unseen: Sequence[Unseen]) -> TimedFrame:
+        """The objects in the order of `_whole`: those seen, then the others that have a true mask."""
+        nearer = frame.nearer if isinstance(frame, KnownFrame) else None
+        objects = [TimedObject(t.key, t.visible, t.truth, t.given, True, _row(t.key)) for t in seen]
+        objects += [
+            TimedObject(u.key, u.visible, u.truth, EMPTY_MASK, u.key in self.tracks, _row(u.key))
+            for u in unseen
+            if u.truth is not None
+        ]
+        return TimedFrame(number, objects, nearer)
+
+    def _whole(
+        self,
+        frame: SourceFrame,
+        seen: Sequence[Target],
+        unseen: Sequence[Unseen],
+        found: Mapping[str, Mapping[str, Found]],
+        rows: Mapping[str, Sequence[Answer]],
+    ) -> dict[str, list[PlacedMask]]:
+        """Per row over time the whole masks of the objects seen, and then of the others that have a true mask."""
+        anchors = self._movements.advance(frame, {target.track: target.given for target in seen})
+        tracks = [self.tracks.get(u.key, "") for u in unseen if u.truth is not None]
+        whole = {row: [a.mask for a in answers] + [EMPTY_MASK] * len(tracks) for row, answers in rows.items()}
+        size = frame.labels.shape
+        for name, answers in found.items():
+            remembered = [answers[track].mask if track in answers else EMPTY_MASK for track in tracks]
+            under = [keep_under_others(mask, EMPTY_MASK, frame.labels) for mask in remembered]
+            moved = [self._last[name].moved(track, anchors.get(track), *size) for track in tracks]
+            own = whole[name][: len(seen)]
+            whole[name] = own + remembered
+            whole[name + RULE] = whole[name + RULE][: len(seen)] + under
+            whole[name + MOVED] = own + moved
+            for target, mask in zip(seen, own, strict=True):
+                if target.track in anchors:
+                    self._last[name].remember(target.track, mask, anchors[target.track])
+        return whole
+
+
+def _rows(name: str, found: Mapping[str, Found], seen: Sequence[Target], frame: SourceFrame) -> dict[str, list[Answer]]:
     """The predictor's two rows."""
     rows: dict[str, list[Answer]] = {name: [], name + RULE: []}
-    if not seen:
-        return rows
-    probabilities = predict(*inputs_of(windows, view))
-    for probability, window, target in zip(probabilities, windows, seen, strict=True):
-        pasted = paste(probability, window, view, *frame.labels.shape)
-        score = expected_iou(probability, view.threshold)
-        rows[name].append(Answer(union(pasted, target.given), score))
-        rows[name + RULE].append(Answer(keep_under_others(pasted, target.given, frame.labels), score))
+    for target in seen:
+        answer = found[target.track]
+        rows[name].append(Answer(union(answer.mask, target.given), answer.score))
+        rows[name + RULE].append(Answer(keep_under_others(answer.mask, target.given, frame.labels), answer.score))
     return rows
+
+
+def _row(key: str) -> int:
+    """Row of an object, by its key `clip/id`, in `KnownFrame.nearer`."""
+    return int(key.rpartition("/")[2]) - 1

@@ -25,6 +25,19 @@ COLUMNS = {
     "miou_full_mostly_hidden": "full > 70 %",
     "miou_occ_mostly_hidden": "occ > 70 %",
 }
+TIMED_COLUMNS = {
+    "miou_invisible": "invisible",
+    "miou_full_unsent": "not sent",
+    "flicker": "flicker",
+    "flicker_truth": "of truth",
+    "flicker_hidden": "hidden part",
+    "flicker_hidden_truth": "of truth",
+    "order_placed": "placed",
+    "order_right": "decided rightly",
+    "order_decided": "decided",
+    "occluded_by_precision": "named rightly",
+    "occluded_by_recall": "hiding named",
+}
 LEGEND = """\
 All numbers in percent, masks at image resolution. full: IoU of whole masks. occ: IoU of the parts outside the true
 visible mask.
@@ -37,12 +50,43 @@ visible mask.
   and visible masks differ in size.
 - hidden, > 5 %, > 70 %: only object-frames with a hidden pixel, or with more than that share hidden.
 """
+TIMED_LEGEND = """\
+Over time, in percent. These object-frames are in no average above, except those of flicker and order.
+
+- invisible: IoU of whole masks while an object that was seen before is hidden wholly; no answer counts 0. A predictor
+  without memory has none. "last mask moved": its last answer before, moved by the image's motion.
+- not sent: the same where an object is visible and upstream, which sent it before, does not send it. Object-frames
+  before it is first sent count nowhere.
+- flicker: 1 - IoU of a mask moved with the true box and the mask in the next frame, while more than 5 % is hidden; of
+  truth: the same of true masks. hidden part: of what is not visible in the later frame.
+- placed: pairs of objects that overlap, the nearer of which comes first in the order from front to back. decided
+  rightly: of those pairs for which masks say who hides whom (decided). named rightly, hiding named: precision and
+  recall of "occluded by".
+"""
 
 
 def table(rows: Mapping[str, Row]) -> str:
     """The same text for terminal and Markdown: one line per method, one column per measure that any method has."""
-    used = [column for column in COLUMNS if any(row.get(column) is not None for row in rows.values())]
-    cells = [["method", *(COLUMNS[c] for c in used)]]
+    return _table(rows, COLUMNS)
+
+
+def table_over_time(result: EvaluationResult) -> str:
+    """The table of scores over time under how much they count; "" if there are none."""
+    rows = result.rows_over_time()
+    shown = {name: row for name, row in rows.items() if any(row.get(key) is not None for key in TIMED_COLUMNS)}
+    if not shown:
+        return ""
+    counts = next(iter(shown.values()))
+    text = (
+        f"{counts['invisible_frames']} invisible object-frames, {counts['unsent_frames']} not sent, "
+        f"{counts['flicker_pairs']} pairs of frames, {counts['order_pairs']} pairs of objects"
+    )
+    return f"{text}\n\n{_table(shown, TIMED_COLUMNS)}"
+
+
+def _table(rows: Mapping[str, Row], columns: Mapping[str, str]) -> str:
+    used = [column for column in columns if any(row.get(column) is not None for row in rows.values())]
+    cells = [["method", *(columns[c] for c in used)]]
     cells += [[name, *(_number(row.get(c)) for c in used)] for name, row in rows.items()]
     widths = [max(len(line[k]) for line in cells) for k in range(len(used) + 1)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
@@ -82,8 +126,9 @@ def heading(result: EvaluationResult) -> str:
 
 
 def terminal_text(result: EvaluationResult) -> str:
-    """Heading, table and notes."""
-    return "\n".join([heading(result), "", table(result.rows()), *result.notes])
+    """Heading, tables and notes."""
+    timed = table_over_time(result)
+    return "\n".join([heading(result), "", table(result.rows()), *result.notes, *(["", timed] if timed else [])])
 
 
 def write_report(result: EvaluationResult, folder: Path) -> Path:
@@ -104,6 +149,9 @@ def write_report(result: EvaluationResult, folder: Path) -> Path:
 
 def _markdown(result: EvaluationResult, pictures: Mapping[str, str]) -> str:
     parts = [f"# {heading(result)}", table(result.rows()), *result.notes, LEGEND.strip()]
+    timed = table_over_time(result)
+    if timed:
+        parts += ["## Over time", timed, TIMED_LEGEND.strip()]
     parts += ["## Accuracy against how much is hidden", "![](occlusion.png)"]
     parts += ["IoU of whole masks / hidden parts.", occlusion_table(result)]
     for name, file in pictures.items():

@@ -16,8 +16,10 @@ from c2f_ros.geometry import PlacedMask, place
 from c2f_ros.metrics import EVERYTHING, Accuracy, FrameScore, Selection, score_frame
 from c2f_ros.records import SourceFrame
 from c2f_ros.sources.predicted import FIRST_UNMATCHED_ID, true_visible
+from c2f_train.data.sequences import track_name
 from c2f_train.scores.coco_scores import CocoDetections, CocoTruth, require_pycocotools
 from c2f_train.scores.evaluation_cases import Case, Extremes, case_picture
+from c2f_train.scores.over_time import OverTime, TimedFrame
 
 CASE_HIDDEN = 0.2
 """Worst and best cases are sought among object-frames hidden by more than this share."""
@@ -31,13 +33,15 @@ Row = dict[str, float | int | None]
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A true object that is seen. visible, truth: its true masks; given: the visible mask that methods are shown."""
+    """A true object that is seen. visible, truth: its true masks; given: the visible mask that methods are shown;
+    track: what upstream calls it, unique over clips."""
 
     key: str
     category: str
     visible: PlacedMask
     truth: PlacedMask
     given: PlacedMask
+    track: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +68,8 @@ class FrameAnswers:
     """All methods' answers to one frame.
 
     answers: per method one for each target, in order. detections: where AP should be taken over other answers than
-    those (a detector's, before they are matched), per method these, each with its category.
+    those (a detector's, before they are matched), per method these, each with its category. timed: all objects with a
+    true mask, for the scores over time; whole: per row of these scores an answer to each of them.
     """
 
     clip: str
@@ -74,6 +79,8 @@ class FrameAnswers:
     unseen: Sequence[Unseen]
     answers: Mapping[str, Sequence[Answer]]
     detections: Mapping[str, Sequence[tuple[Answer, str]]] = field(default_factory=dict)
+    timed: TimedFrame | None = None
+    whole: Mapping[str, Sequence[PlacedMask]] = field(default_factory=dict)
 
 
 @dataclass
@@ -81,7 +88,8 @@ class EvaluationResult:
     """An evaluation of several methods on one data set.
 
     accuracy: per method its raw sums. precision: per method AP and AR, or empty. followed: the method whose worst and
-    best cases are kept. notes: sentences for the reader: what was given, matched, left out.
+    best cases are kept. notes: sentences for the reader: what was given, matched, left out. over_time: of the methods
+    that were scored over time, and of their rivals.
     """
 
     name: str
@@ -91,6 +99,7 @@ class EvaluationResult:
     worst: list[Case]
     best: list[Case]
     notes: list[str] = field(default_factory=list)
+    over_time: dict[str, OverTime] = field(default_factory=dict)
 
     def rows(self) -> dict[str, Row]:
         """Per method `Accuracy.summary` in percent, and `ap`, `ap50`, `ap75`, `ar` where they were asked for."""
@@ -100,11 +109,16 @@ class EvaluationResult:
         """Per method `Accuracy.by_occlusion`."""
         return {name: accuracy.by_occlusion() for name, accuracy in self.accuracy.items()}
 
+    def rows_over_time(self) -> dict[str, Row]:
+        """Per method and rival `OverTime.summary`."""
+        return {name: scores.summary() for name, scores in self.over_time.items()}
+
     def to_json(self) -> dict[str, Any]:
-        """Everything but the pictures; `rows` and `by_occlusion` are there to be read, `sums` to be added."""
+        """Everything but the pictures; `rows...` and `by_occlusion` are there to be read, `sums...` to be added."""
         return {
             "name": self.name,
             "rows": self.rows(),
+            "rows_over_time": self.rows_over_time(),
             "by_occlusion": self.by_occlusion(),
             "precision": self.precision,
             "followed": self.followed,
@@ -112,6 +126,7 @@ class EvaluationResult:
             "best": [case.to_json() for case in self.best],
             "notes": self.notes,
             "sums": {name: accuracy.to_json() for name, accuracy in self.accuracy.items()},
+            "sums_over_time": {name: scores.to_json() for name, scores in self.over_time.items()},
         }
 
     @staticmethod
@@ -119,8 +134,9 @@ class EvaluationResult:
         """What `to_json` wrote, without pictures."""
         worst, best = ([Case(**{**c, "box": tuple(c["box"])}) for c in content[key]] for key in ("worst", "best"))
         sums = {name: Accuracy.from_json(part) for name, part in content["sums"].items()}
+        timed = {name: OverTime.from_json(part) for name, part in content["sums_over_time"].items()}
         return EvaluationResult(
-            content["name"], sums, content["precision"], content["followed"], worst, best, content["notes"]
+            content["name"], sums, content["precision"], content["followed"], worst, best, content["notes"], timed
         )
 
     @staticmethod
@@ -132,7 +148,7 @@ class EvaluationResult:
 @dataclass(frozen=True)
 class Collecting:
     """What to collect. followed: method of the worst and best cases, `cases` of each; with_precision: AP and AR too;
-    by_class: per category, then averaged, instead of all objects alike."""
+    by_class: per category, then averaged, instead of all objects alike; timed: rows of the scores over time."""
 
     methods: Sequence[str]
     followed: str
@@ -140,6 +156,7 @@ class Collecting:
     with_precision: bool = False
     cases: int = 12
     by_class: bool = False
+    timed: Sequence[str] = ()
 
 
 class Collector:
@@ -153,6 +170,7 @@ class Collector:
         self._accuracy = {name: Accuracy(about.selection) for name in about.methods}
         self._truth = CocoTruth()
         self._detections = {name: CocoDetections(self._truth) for name in about.methods}
+        self._over_time = {name: OverTime() for name in about.timed}
         self._not_found = 0
         self._worst, self._best = Extremes(about.cases, 1), Extremes(about.cases, -1)
 
@@ -169,6 +187,15 @@ class Collector:
                     self._consider(found, target, answer, score)
         if self._about.with_precision:
             self._add_detections(found)
+        if found.timed is not None:
+            order = found.timed.true_order()
+            for name, scores in self._over_time.items():
+                scores.add(found.timed, order, found.whole[name])
+
+    def end_clip(self) -> None:
+        """The frames of another clip come next."""
+        for scores in self._over_time.values():
+            scores.end_clip()
 
     def result(self, name: str, notes: Sequence[str] = ()) -> EvaluationResult:
         """What was collected, as the evaluation of data set `name`."""
@@ -177,7 +204,7 @@ class Collector:
             precision = {method: detections.scores() for method, detections in self._detections.items()}
         return EvaluationResult(
             name, self._accuracy, precision, self._about.followed, self._worst.sorted(), self._best.sorted(),
-            [*notes, *self._not_counted()],
+            [*notes, *self._not_counted()], self._over_time,
         )  # fmt: skip
 
     def _not_counted(self) -> Iterator[str]:
@@ -233,7 +260,8 @@ def targets_of(clip: str, frame: SourceFrame) -> tuple[list[Target], list[Unseen
         if visible.is_empty or given.is_empty or item.amodal is None or item.amodal.is_empty:
             unseen.append(Unseen(key, item.class_id, visible, item.amodal))
         else:
-            seen.append(Target(key, item.class_id, visible, item.amodal, given))
+            track = f"{clip}/{track_name(frame, identity)}"
+            seen.append(Target(key, item.class_id, visible, item.amodal, given, track))
     return seen, unseen
 
 

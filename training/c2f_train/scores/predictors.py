@@ -2,31 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 
-from c2f_ros.bundle import load_bundle
+from c2f_ros.bundle import Bundle, load_bundle
+from c2f_ros.contract import state_inputs
 from c2f_ros.geometry import FloatArray
 from c2f_train.config import TrainConfig
 from c2f_train.model.decoding import Draw, most_likely
 from c2f_train.model.network import C2FNetwork
+from c2f_train.model.stream import make_network
 from c2f_train.model.unet import UNet
-
-Predictor = Callable[[FloatArray, FloatArray], FloatArray]
-"""image [N, 3, S, S] normalized, masks [N, M, S, S] (video: [N, T, ...]) -> amodal probabilities [N, S, S]."""
+from c2f_train.scores.methods import Predictor, States, StreamPredictor
 
 
 def bundle_predictor(folder: Path, threads: int) -> Predictor:
-    """What ships: the bundle's graph in ONNX Runtime."""
+    """What ships: the bundle's graphs in ONNX Runtime; of a model without memory."""
+    bundle = load_bundle(folder)
+    session, frames = _session(bundle.graph_path, threads), bundle.manifest.frame_graph
+    if frames is None:
+        return lambda image, masks: session.run(["amodal"], {"image": image, "masks": masks})[0]
+    return _two_graphs(bundle, _session(bundle.path(frames), threads), session)
+
+
+def bundle_stream_predictor(folder: Path, threads: int) -> StreamPredictor:
+    """What ships: the bundle's graph in ONNX Runtime; of a model with memory."""
+    bundle = load_bundle(folder)
+    session = _session(bundle.graph_path, threads)
+    names = ["amodal", *(f"{state.name}_next" for state in bundle.manifest.temporal.state)]
+
+    def predict(image: FloatArray, masks: FloatArray, states: States) -> dict[str, NDArray[Any]]:
+        return dict(zip(names, session.run(names, {"image": image, "masks": masks, **states}), strict=True))
+
+    return predict
+
+
+def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    path = load_bundle(folder).graph_path
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return lambda image, masks: session.run(["amodal"], {"image": image, "masks": masks})[0]
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _two_graphs(bundle: Bundle, frames: onnxruntime.InferenceSession, whole: onnxruntime.InferenceSession) -> Predictor:
+    """Every frame through the first graph, whole windows or their newest frames through the second."""
+    window = bundle.manifest.temporal.window
+    wanted = {tensor.name: len(tensor.shape) for tensor in bundle.manifest.graph.inputs}
+
+    def predict(image: FloatArray, masks: FloatArray) -> FloatArray:
+        flat = {"image": image.reshape(-1, *image.shape[2:]), "masks": masks.reshape(-1, *masks.shape[2:])}
+        found = dict(zip(wanted, frames.run(list(wanted), flat), strict=True))
+        given = {}
+        for name, values in found.items():
+            in_window = values.reshape(-1, window, *values.shape[1:])
+            given[name] = in_window if wanted[name] == in_window.ndim else np.ascontiguousarray(in_window[:, -1])
+        return whole.run(["amodal"], given)[0]
+
+    return predict
 
 
 def network_predictor(network: C2FNetwork, draw: Draw = most_likely) -> Predictor:
@@ -35,6 +71,21 @@ def network_predictor(network: C2FNetwork, draw: Draw = most_likely) -> Predicto
     def predict(image: FloatArray, masks: FloatArray) -> FloatArray:
         with torch.no_grad():
             return network(torch.from_numpy(image), torch.from_numpy(masks), draw)[0].numpy().astype(np.float32)
+
+    return predict
+
+
+def network_stream_predictor(network: C2FNetwork) -> StreamPredictor:
+    """The torch network with a memory (`config.is_stream`)."""
+    temporal = network.config.temporal_spec()
+    given = [name for name, _ in state_inputs(temporal)]
+
+    def predict(image: FloatArray, masks: FloatArray, states: States) -> dict[str, NDArray[Any]]:
+        with torch.no_grad():
+            tensors = [torch.from_numpy(array) for array in (image, masks, *(states[name] for name in given))]
+            amodal, _, _, *kept = network(*tensors)
+        found = zip(temporal.state, kept, strict=True)
+        return {"amodal": amodal.float().numpy(), **{f"{s.name}_next": value.float().numpy() for s, value in found}}
 
     return predict
 
@@ -51,8 +102,8 @@ def unet_predictor(unet: UNet) -> Predictor:
 
 def load_network(config: TrainConfig, folder: Path) -> C2FNetwork:
     """The network with the averaged weights of the last stage in `folder`, finished or not."""
-    network = C2FNetwork(config.network)
-    network.load_state_dict(_averaged(folder / "refiner.pt"))
+    network = make_network(config.network)
+    network.load_state_dict(_averaged(folder / ("memory.pt" if config.network.is_stream else "refiner.pt")))
     network.freeze_tokenizer()
     return network.eval()
 
