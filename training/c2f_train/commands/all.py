@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_out(parser)
     add_other_data(parser)
     parser.add_argument("--no-ap", action="store_true", help="leave out AP and AR")
-    parser.set_defaults(sampled=[])
+    parser.set_defaults(sampled=[], beside=[])
 
 
 def run(options: argparse.Namespace) -> None:

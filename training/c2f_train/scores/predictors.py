@@ -18,7 +18,14 @@ from c2f_train.model.decoding import Draw, most_likely
 from c2f_train.model.network import C2FNetwork
 from c2f_train.model.stream import make_network
 from c2f_train.model.unet import UNet
-from c2f_train.scores.methods import Predictor, States, StreamPredictor
+from c2f_train.scores.methods import Predictor, States, StreamPredictor, View
+
+
+def open_bundle(folder: Path, threads: int) -> tuple[Predictor | StreamPredictor, View]:
+    """A bundle's model, with memory or without, and how it sees objects."""
+    view = View.of(load_bundle(folder).manifest)
+    predictor = bundle_stream_predictor if view.temporal.state else bundle_predictor
+    return predictor(folder, threads), view
 
 
 def bundle_predictor(folder: Path, threads: int) -> Predictor:
