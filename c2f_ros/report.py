@@ -10,12 +10,13 @@
 | `bag` | name of the bag |
 | `model_id`, `engine`, `hidden_under` | which model, what ran it, the rule for hidden parts |
 | `frames` | `in_bag`, `seen`, `paired`, `inferred`, `skipped`, `refused`, `failed`, `unpaired`, `lost`: see `FrameCounts` |
-| `objects` | `tracks`, `object_frames` and `not_inferred` (object-frames beyond the node's limit) over all results |
+| `objects` | `tracks`, `object_frames`, `not_inferred` (object-frames beyond the node's limit) and `invisible` (completed from memory alone) over all results |
 | `accuracy` | per method `model`, `visible`, `hull`, `clipped_hull`: `miou_full`, `miou_occ` (published averaging), the same ending in `_hidden` (more than 5 % hidden) and `_mostly_hidden` (more than 70 %), `objects`, `object_frames`, `unoccluded_frames`; percent; null without ground truth |
 | `scored` | `frames` with result and ground truth, `missing` (visible objects of the truth without a result; they score 0); null without ground truth |
 | `by_occlusion` | per bin `low`, `high` (hidden share), `object_frames`, and per method `full` and `occluded`: mean IoU in percent or null |
+| `over_time` | `invisible` (objects hidden wholly that were seen before: `miou_invisible`, frames and objects, `by_age`), `flicker` per method, `ids` (switches and takeovers), `order` (from front to back): see `video_metrics.py` and `order_metrics.py`; null without ground truth |
 | `latency_ms` | per stage `median` and `p95` |
-| `tracks` | per track id `class_id`, `frame` (index among the answered frames), `occlusion` (hidden share, true where known), and with ground truth `iou` (whole mask, 0..1, null where not known) |
+| `tracks` | per track id `class_id`, `frame` (index among the answered frames), `occlusion` (hidden share, true where known), `frames_used`, `status` (as in AmodalInstance.msg), and with ground truth `iou` (whole mask, 0..1, null where not known) |
 | `problems` | what went wrong, one sentence each |
 | `files` | names of the files beside this one: `html`, `result`, `film`, `contact_sheet` (the last two null if no frame was answered) |
 """  # noqa: E501
@@ -70,25 +71,31 @@ class Replayed:
 
 def write_report(out: Path, bag: Path, topics: BagTopics, run: Run) -> dict[str, Any]:
     """Write all files into `out`, where result.mcap is, and return what report.json holds."""
-    replayed = _read(out / FILES["result"], bag, topics)
-    scoring = Scoring()
-    for stamp in replayed.answered:
-        if stamp in replayed.truth:
-            scoring.add(replayed.results[stamp], replayed.truth[stamp])
-    report = make_report(bag.name, replayed, scoring, run)
+    replayed = read_replay(out / FILES["result"], bag, topics)
+    report = make_report(bag.name, replayed, score_replay(replayed), run)
     sheet = draw(out, bag, topics, replayed, run.model_id)
     (out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     write_page(out / FILES["html"], report, sheet)
     return report
 
 
-def _read(result: Path, bag: Path, topics: BagTopics) -> Replayed:
+def read_replay(result: Path, bag: Path, topics: BagTopics) -> Replayed:
+    """A bag's frames with the results in the file `result`."""
     with BagReader(result) as reader:
         results = {frame.stamp_ns: frame for frame in reader.amodal_frames(RESULT_TOPIC)}
     with BagReader(bag) as reader:
         stamps = {stamp_ns(message.header): None for _, _, message in reader.messages((topics.masks,))}
         truth = {frame.stamp_ns: frame for frame in reader.amodal_frames(topics.truth)} if topics.truth else {}
     return Replayed(tuple(sorted(stamps)), results, truth)
+
+
+def score_replay(replayed: Replayed) -> Scoring:
+    """The scores of all frames that have a result and ground truth; numbers are those of all frames with masks."""
+    scoring = Scoring()
+    for number, stamp in enumerate(replayed.stamps):
+        if stamp in replayed.results and stamp in replayed.truth:
+            scoring.add(replayed.results[stamp], replayed.truth[stamp], number)
+    return scoring
 
 
 def make_report(bag_name: str, replayed: Replayed, scoring: Scoring, run: Run) -> dict[str, Any]:
@@ -107,12 +114,14 @@ def make_report(bag_name: str, replayed: Replayed, scoring: Scoring, run: Run) -
             "tracks": len({item.track_id for item in items}),
             "object_frames": len(items),
             "not_inferred": sum(item.status == Status.NOT_INFERRED for item in items),
+            "invisible": sum(item.status == Status.INVISIBLE for item in items),
         },
         "accuracy": scoring.summary() if has_truth else None,
         "scored": {"frames": len({r.stamp_ns for r in scoring.rows}), "missing": scoring.missing}
         if has_truth
         else None,
         "by_occlusion": scoring.by_occlusion() if has_truth else [],
+        "over_time": scoring.over_time.summary() if has_truth else None,
         "latency_ms": {s: {"median": v["median_ms"], "p95": v["p95_ms"]} for s, v in run.latency.items()},
         "tracks": _timelines(replayed, scoring),
         "problems": list(run.problems),
@@ -121,16 +130,20 @@ def make_report(bag_name: str, replayed: Replayed, scoring: Scoring, run: Run) -
 
 
 def _timelines(replayed: Replayed, scoring: Scoring) -> dict[str, dict[str, Any]]:
-    scores = {(row.stamp_ns, row.track_id): row for row in scoring.rows}
+    scores = {(r.stamp_ns, r.result_id): (r.occlusion, r.scores["model"].full_iou) for r in scoring.rows}
+    scores |= {(r.stamp_ns, r.result_id): (1.0, r.full_iou) for r in scoring.hidden_rows}
+    keys = ("frame", "occlusion", "frames_used", "status", *(["iou"] if scores else []))
     tracks: dict[str, dict[str, Any]] = {}
     for index, stamp in enumerate(replayed.answered):
         for item in replayed.results[stamp].instances:
-            row = scores.get((stamp, item.track_id))
-            track = tracks.setdefault(item.track_id, {"class_id": item.class_id, "frame": [], "occlusion": []})
+            track = tracks.setdefault(item.track_id, {"class_id": item.class_id, **{key: [] for key in keys}})
+            occlusion, value = scores.get((stamp, item.track_id), (item.occlusion_ratio, None))
             track["frame"].append(index)
-            track["occlusion"].append(round(row.occlusion if row else item.occlusion_ratio, 4))
+            track["occlusion"].append(round(occlusion, 4))
+            track["frames_used"].append(item.frames_used)
+            track["status"].append(int(item.status))
             if scores:
-                track.setdefault("iou", []).append(round(row.scores["model"].full_iou, 4) if row else None)
+                track["iou"].append(None if value is None else round(value, 4))
     for true in (item for frame in replayed.truth.values() for item in frame.instances):
         if true.track_id in tracks and not tracks[true.track_id]["class_id"]:
             tracks[true.track_id]["class_id"] = true.class_id

@@ -9,8 +9,8 @@ from c2f_ros.plots import NAMES
 
 
 def report_lines(report: Mapping[str, Any]) -> list[str]:
-    """Frames, accuracy where known, and latency of what report.json holds."""
-    return [*_accuracy(report), _frames(report), *_latency(report), *_problems(report)]
+    """Frames, accuracy where known, also over time, and latency of what report.json holds."""
+    return [*_accuracy(report), *_over_time(report), _frames(report), *_latency(report), *_problems(report)]
 
 
 def _accuracy(report: Mapping[str, Any]) -> list[str]:
@@ -22,6 +22,31 @@ def _accuracy(report: Mapping[str, Any]) -> list[str]:
         numbers = report["accuracy"][method]
         lines.append(f"{names[method]:<24}{_number(numbers['miou_full']):>12}{_number(numbers['miou_occ']):>14}")
     return lines
+
+
+def _over_time(report: Mapping[str, Any]) -> list[str]:
+    """One line for each of what was there to be measured."""
+    found = report["over_time"]
+    if not found:
+        return []
+    invisible, flicker, ids, order = found["invisible"], found["flicker"]["model"], found["ids"], found["order"]
+    lines = []
+    if invisible["invisible_frames"]:
+        count, objects = invisible["invisible_frames"], invisible["invisible_objects"]
+        lines.append(
+            f"hidden wholly: mean IoU {_number(invisible['miou_invisible'])} over {count} frames of {objects} objects"
+        )
+    if flicker["flicker_pairs"]:
+        lines.append(
+            f"flicker from frame to frame: {_number(flicker['flicker'])} percent of the mask, of the truth's own "
+            f"{_number(flicker['flicker_truth'])}"
+        )
+    if order["order_pairs"]:
+        lines.append(
+            f"nearer object before the farther one: {_number(order['order_placed'])} percent of {order['order_pairs']} "
+            "pairs that overlap"
+        )
+    return [*lines, f"ids: {ids['id_switches']} switches, {ids['id_takeovers']} takeovers, {ids['id_objects']} objects"]
 
 
 def _frames(report: Mapping[str, Any]) -> str:

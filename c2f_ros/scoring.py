@@ -1,7 +1,9 @@
 """Scores results against ground truth: the model, and beside it what needs no learning.
 
-Objects are matched by track id. An object counts in the frames that were answered and in which at least one of its
-pixels is visible; averages are those of `metrics.py`.
+A true object's result is the one whose visible mask fits best, else the one with the object's own id; while the object
+is hidden wholly, the one that it had last. Objects count in the frames that were answered: those of which a pixel is
+visible in `accuracy`, with the averages of `metrics.py`; those hidden wholly, and what changes from frame to frame, in
+`over_time`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from numpy.typing import NDArray
 from c2f_ros.baselines import BASELINES, baseline
 from c2f_ros.geometry import EMPTY_MASK, PlacedMask
 from c2f_ros.metrics import Accuracy, FrameScore, score_frame
-from c2f_ros.records import AmodalFrame
+from c2f_ros.records import AmodalFrame, AmodalInstance
+from c2f_ros.scoring_over_time import ScoringOverTime, shown
+from c2f_ros.video_metrics import iou, match_visible
 
 METHODS = ("model", *BASELINES)
 OCCLUSION_EDGES = (0.0, 0.05, 0.25, 0.5, 0.7, 0.9, 1.0)
@@ -24,12 +28,25 @@ OCCLUSION_EDGES = (0.0, 0.05, 0.25, 0.5, 0.7, 0.9, 1.0)
 
 @dataclass(frozen=True)
 class ObjectScore:
-    """One object in one frame: its hidden share, and the scores of each of `METHODS`."""
+    """One visible object in one frame: its hidden share, and the scores of each of `METHODS`.
+
+    track_id: the true one; result_id: of its result, "" if there is none."""
 
     stamp_ns: int
     track_id: str
+    result_id: str
     occlusion: float
     scores: Mapping[str, FrameScore]
+
+
+@dataclass(frozen=True)
+class HiddenScore:
+    """One object in one frame in which it is hidden wholly, and the IoU of its result's whole mask."""
+
+    stamp_ns: int
+    track_id: str
+    result_id: str
+    full_iou: float
 
 
 @dataclass
@@ -37,30 +54,60 @@ class Scoring:
     """Collects frames. missing: visible objects of the truth that have no result in an answered frame; they score 0."""
 
     accuracy: dict[str, Accuracy] = field(default_factory=lambda: {name: Accuracy() for name in METHODS})
+    over_time: ScoringOverTime = field(default_factory=lambda: ScoringOverTime(METHODS))
     rows: list[ObjectScore] = field(default_factory=list)
+    hidden_rows: list[HiddenScore] = field(default_factory=list)
     missing: int = 0
+    _last_ids: dict[str, str] = field(default_factory=dict, repr=False)
 
-    def add(self, result: AmodalFrame, truth: AmodalFrame) -> None:
-        """Score every visible object of `truth`; both frames have the same stamp and size."""
+    def add(self, result: AmodalFrame, truth: AmodalFrame, number: int) -> None:
+        """Score every object of `truth`; both frames have the same stamp and size. number: of the frame in the bag;
+        frames are added in order."""
+        if self.over_time.begin(truth):
+            self._last_ids.clear()
         labels = seen_labels(result)
-        found = {item.track_id: item for item in result.instances}
+        found = self._found(result, truth)
         for true in truth.instances:
-            if true.visible.is_empty:
-                continue
             item = found.get(true.track_id)
-            self.missing += item is None
             visible, amodal = (item.visible, item.amodal) if item else (EMPTY_MASK, EMPTY_MASK)
-            scores = {
-                name: score_frame(predict(name, visible, amodal, labels), true.amodal, true.visible) for name in METHODS
-            }
-            known = {name: score for name, score in scores.items() if score is not None}
-            if known:
-                self._count(truth.stamp_ns, true.track_id, known)
+            predicted = {name: predict(name, visible, amodal, labels) for name in METHODS}
+            self.over_time.add(true, predicted, number)
+            if true.visible.is_empty:
+                self._count_hidden(truth.stamp_ns, true, item)
+            else:
+                self.missing += item is None
+                self._count(truth.stamp_ns, true, item, predicted)
+        self.over_time.end_frame(result, truth, {key: item.track_id for key, item in found.items()})
 
-    def _count(self, stamp_ns: int, track_id: str, scores: Mapping[str, FrameScore]) -> None:
-        for name, score in scores.items():
-            self.accuracy[name].add(track_id, score)
-        self.rows.append(ObjectScore(stamp_ns, track_id, scores["model"].occlusion, scores))
+    def _found(self, result: AmodalFrame, truth: AmodalFrame) -> dict[str, AmodalInstance]:
+        """The result of every true object that has one, by the true id."""
+        items = {item.track_id: item for item in result.instances}
+        ids = match_visible(shown(truth), shown(result))
+        taken = set(ids.values())
+        for true in truth.instances:
+            own = true.track_id if not true.visible.is_empty else self._last_ids.get(true.track_id, true.track_id)
+            if true.track_id not in ids and own in items and own not in taken:
+                ids[true.track_id] = own
+                taken.add(own)
+        self._last_ids |= ids
+        return {key: items[name] for key, name in ids.items()}
+
+    def _count(
+        self, stamp_ns: int, true: AmodalInstance, item: AmodalInstance | None, predicted: Mapping[str, PlacedMask]
+    ) -> None:
+        scores = {name: score_frame(mask, true.amodal, true.visible) for name, mask in predicted.items()}
+        known = {name: score for name, score in scores.items() if score is not None}
+        if not known:
+            return
+        for name, score in known.items():
+            self.accuracy[name].add(true.track_id, score)
+        result_id = item.track_id if item else ""
+        self.rows.append(ObjectScore(stamp_ns, true.track_id, result_id, known["model"].occlusion, known))
+
+    def _count_hidden(self, stamp_ns: int, true: AmodalInstance, item: AmodalInstance | None) -> None:
+        if item is not None and not true.amodal.is_empty:
+            value = iou(item.amodal, true.amodal)
+            self.hidden_rows.append(HiddenScore(stamp_ns, true.track_id, item.track_id, value))
 
     def summary(self) -> dict[str, dict[str, float | int | None]]:
         """Per method what `Accuracy.summary` gives."""

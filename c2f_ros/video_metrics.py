@@ -308,17 +308,22 @@ class IdSwitches:
 
 
 def match_results(truth: Sequence[Shown], results: Sequence[Shown]) -> dict[str, str]:
-    """Track id per true object that was found: one to one, by visible masks (IoU of at least 0.5, best total).
+    """Track id per true object that was found: those of `match_visible`, and among the objects and the results without
+    a visible mask that are left, those that fit by whole masks (IoU of at least 0.25).
 
-    Among those left over, results without a visible mask are matched by whole masks (IoU of at least 0.25): objects
-    that are hidden wholly, or that upstream has missed.
+    The latter are objects that are hidden wholly, or that upstream has missed.
     """
-    seen = [item for item in results if not item.visible.is_empty]
-    shown = [item for item in truth if not item.visible.is_empty]
-    found = _pairs(shown, seen, "visible", MATCH_IOU)
+    found = match_visible(truth, results)
     rest = [item for item in truth if item.name not in found and not item.amodal.is_empty]
     remembered = [item for item in results if item.visible.is_empty and not item.amodal.is_empty]
     return found | _pairs(rest, remembered, "amodal", HIDDEN_MATCH_IOU)
+
+
+def match_visible(truth: Sequence[Shown], results: Sequence[Shown]) -> dict[str, str]:
+    """Track id per true object that was found by visible masks: one to one, IoU of at least 0.5, best total."""
+    shown = [item for item in truth if not item.visible.is_empty]
+    seen = [item for item in results if not item.visible.is_empty]
+    return _pairs(shown, seen, "visible", MATCH_IOU)
 
 
 def _pairs(truth: Sequence[Shown], results: Sequence[Shown], which: str, least: float) -> dict[str, str]:
