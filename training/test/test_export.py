@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import onnxruntime
 import published_checkpoint as published
 import pytest
 from needs_torch import onnx, torch
@@ -14,12 +13,13 @@ from c2f_ros.bundle import load_bundle
 from c2f_ros.contract import CropSpec, InputSpec
 from c2f_ros.steps.step6_engine import open_engine
 from c2f_train import export
-from c2f_train.export import batch_limit, export_bundle, export_onnx, output_shapes, sha256
+from c2f_train.export import batch_limit, export_bundle, output_shapes
 from c2f_train.model.config import NetworkConfig
 from c2f_train.model.network import C2FNetwork
 from c2f_train.official.official_bundle import INPUT, published_crop
 from c2f_train.official.official_config import IMAGE, VIDEO, published_config
 from c2f_train.official.synthetic_input import steady_seeds, synthetic_batch
+from c2f_train.onnx_graph import export_onnx, sha256
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -66,25 +66,24 @@ def test_an_export_opens_in_the_runtime_with_any_batch_and_two_are_byte_equal(tm
     for name in ("a", "b"):
         assert exported(network, tmp_path / name) < 1e-4
         bundle = load_bundle(tmp_path / name)
-        open_engine("onnxruntime", bundle, 1)
-        hashes.append((bundle.manifest.graph.sha256, bundle.manifest.golden.sha256))
+        engine = open_engine("onnxruntime", bundle, 1)
+        hashes.append([part.sha256 for part in (*bundle.manifest.graphs, bundle.manifest.golden)])
     assert hashes[0] == hashes[1]
     manifest = bundle.manifest
     assert (manifest.temporal.mode, manifest.temporal.window) == (mode, network.config.frames)
     assert manifest.mask_threshold == threshold and manifest.tokens.steps == network.config.inference.steps
-    session = onnxruntime.InferenceSession(str(bundle.graph_path))
     for count in (1, 3):
         image, masks = synthetic_batch(network.config, count, 5)
-        found = session.run(None, {"image": image.numpy(), "masks": masks.numpy()})
+        found = engine.compute({"image": image.numpy(), "masks": masks.numpy()})["amodal"]
         with torch.no_grad():
-            expected = network(image, masks)
-        for ours, theirs in zip(found, expected, strict=True):
-            np.testing.assert_allclose(ours, theirs.numpy(), rtol=0, atol=1e-4)
+            expected = network(image, masks)[0].numpy()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
 def test_a_weight_that_every_step_uses_is_stored_once(tmp_path):
     network = network_of("image")
-    export_onnx(network, synthetic_batch(network.config, 1, 0), output_shapes(network.config), tmp_path / "g.onnx")
+    example = dict(zip(("image", "masks"), synthetic_batch(network.config, 1, 0), strict=True))
+    export_onnx(network, example, output_shapes(network.config), tmp_path / "g.onnx")
     stored = sum(int(np.prod(t.dims)) for t in onnx.load(str(tmp_path / "g.onnx")).graph.initializer)
     weights = sum(value.numel() for value in network.state_dict().values())
     assert stored < 1.05 * weights

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from c2f_ros.contract import ContractError
-from c2f_train.export import export_onnx, output_shapes
+from c2f_train.export import output_shapes
 from c2f_train.model.network import C2FNetwork
 from c2f_train.official.checkpoints import load_official
 from c2f_train.official.parity_checks import STAGE, Checks, Recorded
@@ -20,6 +20,7 @@ from c2f_train.official.parity_image import check_item, check_stages, with_steps
 from c2f_train.official.parity_maths import check_maths
 from c2f_train.official.parity_video import check_clip
 from c2f_train.official.synthetic_input import synthetic_batch
+from c2f_train.onnx_graph import export_onnx
 
 STEPS = 3
 """Mask-and-predict steps of the exported graph that is compared."""
@@ -81,7 +82,7 @@ def check_export(checks: Checks, name: str, network: C2FNetwork) -> None:
         file = Path(temporary) / "c2f.onnx"
         image, masks = synthetic_batch(network.config, 1 if network.config.frames > 1 else 2, 0)
         outputs = output_shapes(network.config)
-        export_onnx(network, (image, masks), outputs, file)
+        export_onnx(network, {"image": image, "masks": masks}, outputs, file)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
