@@ -76,6 +76,68 @@ def _with_hashes(plain: dict, folder: Path) -> dict:
     return plain
 
 
+def cached_bundle(folder: Path, rule: str, shares: list[float]) -> Bundle:
+    """The model of `toy_bundle` with a window of as many frames as there are shares, in two graphs.
+
+    The first gives each frame's visible mask, and its mean brightness, which the second hands on as `extra`.
+    """
+    window = len(shares)
+    bundle = toy_bundle(folder, rule, window, shares)
+    nodes = [
+        helper.make_node("Squeeze", ["masks", "axes"], ["seen"]),
+        helper.make_node("ReduceMean", ["image"], ["light"], axes=[1, 2, 3], keepdims=0),
+    ]
+    frames = _model(
+        nodes, {"image": [3, SIZE, SIZE], "masks": [1, SIZE, SIZE]}, {"seen": [SIZE, SIZE], "light": []},
+        {"axes": np.array([1])},
+    )  # fmt: skip
+    nodes = [
+        helper.make_node("Mul", ["seen", "shares"], ["weighted"]),
+        helper.make_node("ReduceSum", ["weighted", "axes"], ["amodal"], keepdims=0),
+        helper.make_node("Identity", ["light"], ["extra"]),
+    ]
+    weights = np.float32(shares).reshape(window, 1, 1)
+    whole = _model(
+        nodes, {"seen": [window, SIZE, SIZE], "light": []}, {"amodal": [SIZE, SIZE], "extra": []},
+        {"axes": np.array([1]), "shares": weights},
+    )  # fmt: skip
+    plain = yaml.safe_load((folder / "manifest.yaml").read_text())
+    for key, file, model in (("frame_graph", "frame.onnx", frames), ("graph", "c2f.onnx", whole)):
+        onnx.save(model, str(folder / file))
+        sides = {"inputs": model.graph.input, "outputs": model.graph.output}
+        plain[key] = {"file": file, "batch_limit": 0} | {side: _listed(values) for side, values in sides.items()}
+    for key in ("frame_graph", "graph"):
+        plain[key]["sha256"] = hashlib.sha256((folder / plain[key]["file"]).read_bytes()).hexdigest()
+    (folder / "manifest.yaml").write_text(yaml.safe_dump(plain))
+    return load_bundle(bundle.folder)
+
+
+def _model(
+    nodes: list[onnx.NodeProto], inputs: dict[str, list[int]], outputs: dict[str, list[int]], constants: dict
+) -> onnx.ModelProto:
+    """A graph of float32 tensors; shapes after N."""
+
+    def tensors(shapes: dict[str, list[int]]) -> list[onnx.ValueInfoProto]:
+        return [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", *shape]) for n, shape in shapes.items()]
+
+    stored = [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "toy", tensors(inputs), tensors(outputs), stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return model
+
+
+def _listed(values: list[onnx.ValueInfoProto]) -> list[dict]:
+    return [
+        {
+            "name": v.name,
+            "dtype": "float32",
+            "shape": [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim],
+        }
+        for v in values
+    ]
+
+
 STATES = {"memory": ("aligned", [1, SIZE, SIZE]), "past": ("ring", [SIZE, SIZE])}
 
 
