@@ -19,6 +19,7 @@ from c2f_ros.baselines import BASELINES, keep_under_others
 from c2f_ros.contract import CropSpec
 from c2f_ros.geometry import EMPTY_MASK, PlacedMask, union
 from c2f_ros.metrics import EVERYTHING, Selection
+from c2f_ros.motion import Similarity
 from c2f_ros.records import SourceFrame
 from c2f_ros.sources.datasets import Dataset
 from c2f_ros.sources.predicted import FIRST_UNMATCHED_ID
@@ -76,21 +77,21 @@ def evaluate(
     """One row per baseline and per predictor, the latter with and without the rule that hidden parts lie only under
     other objects; and the scores over time.
 
-    every: score each n-th frame of a clip; scores over time need all, n = 1. crop: of predictors without a view of
-    their own in `views`. selection: which object-frames count. with_precision: AP and AR too (ContractError without
-    pycocotools), by_class: averaged over categories; a predictor's score is the IoU it expects, a baseline's is 1.
-    cases: how many worst and best ones of row `followed` (the last predictor's) to keep. keep_s: for how long objects
-    are completed that are not sent any more.
+    every: score each n-th frame of a clip; flicker needs all, and the last masks are those of frames scored. crop: of
+    predictors without a view of their own in `views`. selection: which object-frames count. with_precision: AP and AR
+    too (ContractError without pycocotools), by_class: averaged over categories; a predictor's score is the IoU it
+    expects, a baseline's is 1. cases: how many worst and best ones of row `followed` (the last predictor's) to keep.
+    keep_s: for how long objects are completed that are not sent any more.
     """
     own = views or {}
     known = {method: own[method] if method in own else View(crop) for method in predictors}
     methods = [*BASELINES, *(row for method in predictors for row in (method, method + RULE))]
     main = followed or (list(predictors)[-1] if predictors else BASELINES[-1])
-    timed = [*methods, *(method + MOVED for method in predictors)] if every == 1 else []
+    timed = [*methods, *(method + MOVED for method in predictors)]
     collector = Collector(Collecting(methods, main, selection, with_precision, cases, by_class, timed))
     strange = 0
     for clip, frames in tqdm(sequences, desc="evaluating", unit="clip"):
-        asked = _Clip(clip, {m: start(p, known[m], keep_s) for m, p in predictors.items()}, keep_s, bool(timed))
+        asked = _Clip(clip, {m: start(p, known[m], keep_s) for m, p in predictors.items()}, keep_s)
         for number, frame in enumerate(frames):
             answers = asked.answers(number, frame, number % every == 0)
             if answers is not None:
@@ -111,7 +112,6 @@ class _Clip:
     name: str
     methods: Mapping[str, Method]
     keep_s: float
-    is_timed: bool
     tracks: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -123,16 +123,15 @@ class _Clip:
         seen, unseen = targets_of(self.name, frame)
         sent = {target.track: target.given for target in seen}
         found = {name: method.answer(frame, sent, is_asked) for name, method in self.methods.items()}
+        anchors = self._movements.advance(frame, sent)
         self.tracks.update({target.key: target.track for target in seen})
         if not is_asked:
             return None
         rows = baseline_answers(seen, frame.labels)
         for name, answers in found.items():
             rows |= _rows(name, answers, seen, frame)
-        if not self.is_timed:
-            return FrameAnswers(self.name, number, frame, seen, unseen, rows)
         timed = self._timed(number, frame, seen, unseen)
-        whole = self._whole(frame, seen, unseen, found, rows)
+        whole = self._whole(frame, anchors, seen, unseen, found, rows)
         return FrameAnswers(self.name, number, frame, seen, unseen, rows, timed=timed, whole=whole)
 
     def _timed(self, number: int, frame: SourceFrame, seen: Sequence[Target], unseen: Sequence[Unseen]) -> TimedFrame:
@@ -149,13 +148,13 @@ class _Clip:
     def _whole(
         self,
         frame: SourceFrame,
+        anchors: Mapping[str, Similarity],
         seen: Sequence[Target],
         unseen: Sequence[Unseen],
         found: Mapping[str, Mapping[str, Found]],
         rows: Mapping[str, Sequence[Answer]],
     ) -> dict[str, list[PlacedMask]]:
         """Per row over time the whole masks of the objects seen, and then of the others that have a true mask."""
-        anchors = self._movements.advance(frame, {target.track: target.given for target in seen})
         tracks = [self.tracks.get(u.key, "") for u in unseen if u.truth is not None]
         whole = {row: [a.mask for a in answers] + [EMPTY_MASK] * len(tracks) for row, answers in rows.items()}
         size = frame.labels.shape

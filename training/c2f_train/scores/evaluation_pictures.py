@@ -42,8 +42,13 @@ def occlusion_plot(bins: Mapping[str, Sequence[Mapping[str, Any]]]) -> ByteArray
             _label(axis, title, next(iter(bins.values()), ()))
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", metadata={"Software": None})
+        return figure_pixels(figure)
+
+
+def figure_pixels(figure: Any) -> ByteArray:
+    """uint8 [h, w, 3]: a matplotlib figure drawn."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
     pixels = cv2.imdecode(np.frombuffer(stream.getvalue(), np.uint8), cv2.IMREAD_COLOR)
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
