@@ -1,4 +1,7 @@
-"""Draws amodal masks into the image: what is seen is tinted, what is hidden is hatched, one colour per track."""
+"""Draws amodal masks into the image: what is seen is tinted, what is hidden is hatched, one colour per track.
+
+Objects of which nothing is seen are hatched faintly inside a dashed outline: nothing in the image bears them out.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ from c2f_ros.records import AmodalFrame, AmodalInstance
 
 VISIBLE_TINT = 0.15
 STRIPE_TINT, GAP_TINT = 0.72, 0.34
+UNSEEN_STRIPE_TINT, UNSEEN_GAP_TINT = 0.42, 0.1
+DASH = 9
+"""Length of the dashes around an unseen object, in outline widths."""
 OUTLINE_TINT = 0.9
 TINY = 16
 LINES_PER_IMAGE = 400
@@ -25,7 +31,7 @@ def draw_overlay(rgb: ByteArray, frame: AmodalFrame) -> ByteArray:
     """A copy of the image with every object drawn; pixels outside all amodal masks are untouched.
 
     rgb: uint8 [H, W, 3], of the frame's size. Visible part: light tint and thin outline; hidden part: hatched and
-    outlined; the track id where the object is widest.
+    outlined, with dashes if nothing is visible; the track id where the object is widest.
     """
     out = rgb.copy()
     line = max(1, round(min(rgb.shape[:2]) / LINES_PER_IMAGE))
@@ -36,8 +42,9 @@ def draw_overlay(rgb: ByteArray, frame: AmodalFrame) -> ByteArray:
         _blend(out, item.visible.box, outline(item.visible.mask, line), track_colour(item.track_id), OUTLINE_TINT)
     for item, part in zip(by_size, hidden, strict=True):
         stripes = hatching(part.box, 5 * line, zlib.crc32(item.track_id.encode()) % 2 == 0)
-        _blend(out, part.box, part.mask & stripes, track_colour(item.track_id), STRIPE_TINT)
-        _blend(out, part.box, part.mask & ~stripes, track_colour(item.track_id), GAP_TINT)
+        tints = (UNSEEN_STRIPE_TINT, UNSEEN_GAP_TINT) if item.visible.is_empty else (STRIPE_TINT, GAP_TINT)
+        _blend(out, part.box, part.mask & stripes, track_colour(item.track_id), tints[0])
+        _blend(out, part.box, part.mask & ~stripes, track_colour(item.track_id), tints[1])
     for item, part in zip(by_size, hidden, strict=True):
         _draw_hidden_outline(out, item, part, line)
     for item in by_size:
@@ -71,15 +78,30 @@ def outline(mask: BoolArray, width: int) -> BoolArray:
     return mask & (inner == 0)
 
 
+def dashes(mask: BoolArray, length: int) -> BoolArray:
+    """The outermost pixels of `mask` [h, w], every other `length` pixels along its outlines."""
+    out = np.zeros(mask.shape, np.uint8)
+    outlines, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    for points in outlines:
+        columns, rows = points[(np.arange(len(points)) // length) % 2 == 0, 0].T
+        out[rows, columns] = 1
+    return out.view(np.bool_)
+
+
 def _draw_hidden_outline(out: ByteArray, item: AmodalInstance, hidden: PlacedMask, line: int) -> None:
     """The amodal mask's outline where it runs through the hidden part: twice as wide, white core unless it is tiny."""
-    edge = outline(item.amodal.mask, 2 * line)
+    if item.amodal.box.is_empty:
+        return
+    edge, core = outline(item.amodal.mask, 2 * line), outline(item.amodal.mask, line)
     part = np.zeros_like(edge)
     if not hidden.box.is_empty:
         part[hidden.box.within(item.amodal.box)] = hidden.mask
+    if item.visible.is_empty:
+        kernel = np.ones((4 * line + 1, 4 * line + 1), np.uint8)
+        part &= cv2.dilate(dashes(item.amodal.mask, DASH * line).view(np.uint8), kernel).view(np.bool_)
     _blend(out, item.amodal.box, edge & part, track_colour(item.track_id), 1.0)
     if hidden.area > (TINY * line) ** 2:
-        _blend(out, item.amodal.box, outline(item.amodal.mask, line) & part, (255, 255, 255), 0.85)
+        _blend(out, item.amodal.box, core & part, (255, 255, 255), 0.85)
 
 
 def _blend(out: ByteArray, box: Box, mask: BoolArray, colour: tuple[int, int, int], share: float) -> None:

@@ -36,10 +36,11 @@ def seen_only(frame: AmodalFrame) -> AmodalFrame:
     return dataclasses.replace(frame, instances=tuple(seen))
 
 
-def objects_seen(frame: AmodalFrame) -> AmodalFrame:
-    """The frame without the objects of which nothing is visible."""
-    seen = tuple(item for item in frame.instances if not item.visible.is_empty)
-    return dataclasses.replace(frame, instances=seen)
+def comparable(truth: AmodalFrame, result: AmodalFrame) -> AmodalFrame:
+    """The truth without the objects of which nothing is visible, unless the result has them."""
+    known = {item.track_id for item in result.instances}
+    kept = tuple(item for item in truth.instances if not item.visible.is_empty or item.track_id in known)
+    return dataclasses.replace(truth, instances=kept)
 
 
 def factor_for(width: int, columns: int) -> int:
@@ -101,11 +102,11 @@ def sheet_row(
 ) -> list[ByteArray]:
     """One row of the contact sheet: input, visible masks, result, and truth if the recording has any.
 
-    box: the part of the image to show. Of the truth, objects of which nothing is visible are left out.
+    box: the part of the image to show. Of the truth what `comparable` keeps.
     """
     frames: list[AmodalFrame | None] = [None, seen_only(result), result]
     if has_truth:
-        frames.append(objects_seen(truth) if truth else None)
+        frames.append(comparable(truth, result) if truth else None)
     factor = factor_for(box.width, SHEET_PANEL)
     rows, columns = (slice(part.start * factor, part.stop * factor) for part in box.slices)
     return [_fit(picture(rgb, frame, factor)[rows, columns], SHEET_PANEL) for frame in frames]

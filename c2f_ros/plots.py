@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from c2f_ros.records import Status
 
 COLOURS = {"model": "#1667d9", "visible": "#8a919e", "hull": "#e0a33e", "clipped_hull": "#c2551e"}
 NAMES = {
@@ -63,23 +66,25 @@ def latency_plot(latency: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def timeline_plot(tracks: Mapping[str, Mapping[str, Any]], frames: int) -> str:
-    """One row per track, one column per frame; left how much is hidden, right (with truth) the IoU of the model.
+    """One row per track, one column per frame: how much is hidden, with truth the IoU of the model, and where models
+    remember, from how many frames. A dot marks objects completed while nothing of them is visible.
 
     tracks: report.json's `tracks`; frames: how many answered frames there are.
     """
-    chosen = sorted(tracks, key=lambda t: -len(tracks[t]["frame"]))[:MOST_TRACKS]
-    chosen = [t for t in tracks if t in chosen]
-    has_truth = any("iou" in tracks[t] for t in chosen)
-    panels = [("occlusion", "hidden share", "magma_r")] + (
-        [("iou", "IoU of the whole mask", "RdYlGn")] if has_truth else []
-    )
+    chosen = _longest(tracks)
+    panels = [("occlusion", "hidden share", "magma_r", 1.0)]
+    if any("iou" in tracks[t] for t in chosen):
+        panels.append(("iou", "IoU of the whole mask", "RdYlGn", 1.0))
+    most = max((max(tracks[t]["frames_used"]) for t in chosen), default=0)
+    if most > 1:
+        panels.append(("frames_used", "frames used", "Blues", float(most)))
     figure, axes = _figure(1, len(panels), 4.5 * len(panels), 0.9 + 0.2 * max(3, len(chosen)))
-    for axis, (key, title, colours) in zip(axes, panels, strict=True):
-        values = np.full((max(1, len(chosen)), max(1, frames)), np.nan)
-        for row, track in enumerate(chosen):
-            for frame, value in zip(tracks[track]["frame"], tracks[track].get(key, ()), strict=False):
-                values[row, frame] = np.nan if value is None else value
-        shown = axis.imshow(values, vmin=0, vmax=1, aspect="auto", cmap=colours, interpolation="nearest")
+    for axis, (key, title, colours, highest) in zip(axes, panels, strict=True):
+        shown = axis.imshow(
+            _grid(tracks, chosen, key, frames), vmin=0, vmax=highest, aspect="auto", cmap=colours,
+            interpolation="nearest",
+        )  # fmt: skip
+        axis.plot(*_invisible(tracks, chosen), "o", color="#1d2430", markersize=3, markerfacecolor="white")
         axis.set_yticks(range(len(chosen)), [_track_name(t, tracks[t]) for t in chosen], fontsize=7)
         axis.set_title(title)
         axis.set_xlabel("answered frame")
@@ -87,6 +92,32 @@ def timeline_plot(tracks: Mapping[str, Mapping[str, Any]], frames: int) -> str:
         axis.set_facecolor("#dfe3e8")
         figure.colorbar(shown, ax=axis, fraction=0.04, pad=0.02)
     return _svg(figure)
+
+
+def _longest(tracks: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """At most `MOST_TRACKS` tracks, those seen in most frames, in their own order."""
+    longest = sorted(tracks, key=lambda t: -len(tracks[t]["frame"]))[:MOST_TRACKS]
+    return [t for t in tracks if t in longest]
+
+
+def _grid(tracks: Mapping[str, Mapping[str, Any]], chosen: Sequence[str], key: str, frames: int) -> NDArray[np.float64]:
+    """[tracks, frames]: one value of report.json's `tracks` per frame, nan where there is none."""
+    values = np.full((max(1, len(chosen)), max(1, frames)), np.nan)
+    for row, track in enumerate(chosen):
+        for frame, value in zip(tracks[track]["frame"], tracks[track].get(key, ()), strict=False):
+            values[row, frame] = np.nan if value is None else value
+    return values
+
+
+def _invisible(tracks: Mapping[str, Mapping[str, Any]], chosen: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Frames and rows of what was completed from memory alone."""
+    found = [
+        (frame, row)
+        for row, track in enumerate(chosen)
+        for frame, status in zip(tracks[track]["frame"], tracks[track]["status"], strict=True)
+        if status == Status.INVISIBLE
+    ]
+    return [frame for frame, _ in found], [row for _, row in found]
 
 
 def _track_name(track_id: str, track: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ COLUMNS = (
     ("miou_full_mostly_hidden", "whole, &gt; 70 %"),
     ("miou_occ_mostly_hidden", "hidden part, &gt; 70 %"),
 )
+OURS = ' class="ours"'
 FRAMES = ("in_bag", "paired", "inferred", "skipped", "refused", "failed", "unpaired", "lost")
 
 
@@ -43,9 +44,12 @@ def write_page(path: Path, report: Mapping[str, Any], sheet: ByteArray | None) -
     if report["accuracy"]:
         sections.append(_section("Accuracy against ground truth, mean IoU in percent", _accuracy(report)))
         sections.append(_section("Accuracy against how much is hidden", _svg(accuracy_plot(report["by_occlusion"]))))
+        sections.append(_section("Accuracy over time", _over_time(report["over_time"])))
     if report["tracks"]:
         plot = timeline_plot(report["tracks"], report["frames"]["inferred"])
-        sections.append(_section("Timeline of each track", _svg(plot)))
+        note = '<p class="quiet">Dots: completed from memory, nothing of the object is visible.</p>'
+        remembered = note if report["objects"]["invisible"] else ""
+        sections.append(_section("Timeline of each track", _svg(plot) + remembered))
     if report["latency_ms"]:
         latency = {s: {"median_ms": v["median"], "p95_ms": v["p95"]} for s, v in report["latency_ms"].items()}
         sections.append(_section("Time per stage", _svg(latency_plot(latency))))
@@ -78,6 +82,8 @@ def _section(title: str, body: str) -> str:
 def _film(report: Mapping[str, Any]) -> str:
     name = report["files"]["film"]
     legend = '<p class="quiet">Tinted: what the segmenter saw. Hatched: what this model says is hidden.'
+    if report["objects"]["invisible"]:
+        legend += " Dashed: completed from memory, nothing of the object is visible."
     return (
         f'<video src="{name}" controls loop muted autoplay playsinline></video>{legend} <a href="{name}">{name}</a></p>'
     )
@@ -85,9 +91,8 @@ def _film(report: Mapping[str, Any]) -> str:
 
 def _frames(report: Mapping[str, Any]) -> str:
     counts = [(report["frames"][key], key.replace("_", " ")) for key in FRAMES]
-    objects = [(report["objects"][key], key.replace("_", " ")) for key in ("tracks", "object_frames")]
-    tiles = "".join(f"<div><b>{number}</b>{name}</div>" for number, name in [*counts, *objects])
-    return f'<div class="tiles">{tiles}</div>'
+    objects = [(report["objects"][key], key.replace("_", " ")) for key in ("tracks", "object_frames", "invisible")]
+    return _tiles([*counts, *objects])
 
 
 def _accuracy(report: Mapping[str, Any]) -> str:
@@ -95,7 +100,7 @@ def _accuracy(report: Mapping[str, Any]) -> str:
     rows = []
     for method, numbers in report["accuracy"].items():
         cells = "".join(f"<td>{_number(numbers[key])}</td>" for key, _ in COLUMNS)
-        row_class = ' class="ours"' if method == "model" else ""
+        row_class = OURS if method == "model" else ""
         rows.append(f"<tr{row_class}><td>{NAMES[method]}</td>{cells}</tr>")
     ours, scored = report["accuracy"]["model"], report["scored"]
     note = (
@@ -103,6 +108,40 @@ def _accuracy(report: Mapping[str, Any]) -> str:
         f"{scored['missing']} missing. Averages as in the published evaluation: over frames, then over objects."
     )
     return f'<table>{head}{"".join(rows)}</table><p class="quiet">{note}</p>'
+
+
+def _over_time(found: Mapping[str, Any]) -> str:
+    invisible, ids, order = found["invisible"], found["ids"], found["order"]
+    tiles = [
+        (
+            _number(invisible["miou_invisible"]),
+            f"mean IoU hidden wholly ({invisible['invisible_frames']} object-frames)",
+        ),
+        (str(invisible["ghost_frames"]), f"of {invisible['left_frames']} object-frames outside the image have a mask"),
+        (str(ids["id_switches"]), f"id switches of {ids['id_objects']} objects"),
+        (str(ids["id_takeovers"]), "ids taken over from another object"),
+        (_number(order["order_placed"]), f"percent of {order['order_pairs']} pairs in the right order"),
+        (_number(order["occluded_by_precision"]), "percent of occluded_by are right"),
+        (_number(order["occluded_by_recall"]), "percent of those who hide are named"),
+    ]
+    head = "<tr><th>change from frame to frame, percent</th><th>whole mask</th><th>hidden part</th></tr>"
+    truth = found["flicker"]["model"]
+    rows = [(NAMES[name], numbers["flicker"], numbers["flicker_hidden"]) for name, numbers in found["flicker"].items()]
+    rows.append(("the truth itself", truth["flicker_truth"], truth["flicker_hidden_truth"]))
+    lines = "".join(
+        f"<tr{OURS if name == NAMES['model'] else ''}><td>{name}</td>"
+        f"<td>{_number(whole)}</td><td>{_number(part)}</td></tr>"
+        for name, whole, part in rows
+    )
+    note = (
+        f"{truth['flicker_pairs']} pairs of adjacent frames of objects hidden by more than 5 %: 1 - IoU of the masks, "
+        "the earlier one moved along with the object."
+    )
+    return f'{_tiles(tiles)}<table>{head}{lines}</table><p class="quiet">{note}</p>'
+
+
+def _tiles(numbers: Sequence[tuple[Any, str]]) -> str:
+    return '<div class="tiles">' + "".join(f"<div><b>{number}</b>{name}</div>" for number, name in numbers) + "</div>"
 
 
 def _number(value: float | None) -> str:

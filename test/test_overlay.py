@@ -7,7 +7,7 @@ import pytest
 from recordings import HEIGHT, WIDTH, recorded
 
 from c2f_ros.geometry import EMPTY_MASK, place
-from c2f_ros.overlay import draw_overlay, enlarge, hatching, outline, track_colour
+from c2f_ros.overlay import dashes, draw_overlay, enlarge, hatching, outline, track_colour
 from c2f_ros.truth import truth_frame
 
 RGB = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8)
@@ -75,3 +75,38 @@ def test_an_outline_is_the_pixels_next_to_the_outside():
     expected = mask.copy()
     expected[1:-1, 1:-1] = False
     np.testing.assert_array_equal(outline(mask, 1), expected)
+
+
+def unseen_disc(size):
+    rows, columns = np.mgrid[:size, :size]
+    mask = (rows - size / 2) ** 2 + (columns - size / 2) ** 2 < (0.4 * size) ** 2
+    item = dataclasses.replace(truth_frame(recorded()[0], None).instances[0], visible=EMPTY_MASK, amodal=place(mask))
+    return mask, dataclasses.replace(truth_frame(recorded()[0], None), height=size, width=size, instances=(item,))
+
+
+def test_an_object_of_which_nothing_is_seen_has_a_broken_outline():
+    mask, frame = unseen_disc(160)
+    grey = np.full((160, 160, 3), 128, np.uint8)
+    edge = outline(mask, 1)
+    drawn = draw_overlay(grey, frame).astype(int)
+    strong = (np.abs(drawn - 128).sum(axis=2) > 150) & edge
+    assert 0.3 * edge.sum() < strong.sum() < 0.8 * edge.sum()
+    np.testing.assert_array_equal(drawn[~mask], grey[~mask])
+    seen = dataclasses.replace(frame.instances[0], visible=place(mask & (np.arange(160) < 40)))
+    partly = draw_overlay(grey, dataclasses.replace(frame, instances=(seen,))).astype(int)
+    right = edge & (np.arange(160)[None, :] > 80)
+    assert (np.abs(partly - 128).sum(axis=2) > 150)[right].mean() > 0.95
+
+
+def test_an_object_that_is_nowhere_draws_nothing():
+    frame = truth_frame(recorded()[0], None)
+    item = dataclasses.replace(frame.instances[0], visible=EMPTY_MASK, amodal=EMPTY_MASK)
+    np.testing.assert_array_equal(draw_overlay(RGB, dataclasses.replace(frame, instances=(item,))), RGB)
+
+
+@pytest.mark.parametrize("length", [1, 4])
+def test_dashes_are_half_of_the_outline_and_part_of_the_mask(length):
+    mask = unseen_disc(80)[0]
+    found = dashes(mask, length)
+    assert not (found & ~mask).any()
+    assert found.sum() == pytest.approx(0.5 * outline(mask, 1).sum(), rel=0.35)

@@ -55,12 +55,12 @@ def test_keys_written_are_the_keys_documented(which, request):
     assert json.loads((out / "report.json").read_text()) == report
 
 
-@pytest.mark.parametrize("key", ["frames", "objects", "latency_ms", "files"])
+@pytest.mark.parametrize("key", ["frames", "objects", "latency_ms", "files", "tracks"])
 def test_nested_keys_are_documented_too(key, with_truth):
     (row,) = [line for line in report_module.__doc__.splitlines() if line.startswith(f"| `{key}`")]
     inner = set(re.findall(r"`(\w+)`", row.split("|")[2]))
     found = with_truth[0][key]
-    found = next(iter(found.values())) if key == "latency_ms" else found
+    found = next(iter(found.values())) if key in ("latency_ms", "tracks") else found
     assert set(found) == inner - {"FrameCounts"}
 
 
@@ -75,14 +75,26 @@ def test_every_method_is_scored(with_truth):
 def test_tracks_have_one_value_per_frame(with_truth):
     report, _ = with_truth
     for track in report["tracks"].values():
-        assert len(track["frame"]) == len(track["occlusion"]) == len(track["iou"])
+        for key in ("occlusion", "iou", "frames_used", "status"):
+            assert len(track[key]) == len(track["frame"]), key
         assert max(track["frame"]) < report["frames"]["inferred"]
     assert {k: t["class_id"] for k, t in report["tracks"].items()} == {"1": "box", "2": "plate"}
+
+
+def test_what_only_a_sequence_shows_is_scored_too(with_truth):
+    report, out = with_truth
+    found = report["over_time"]
+    assert set(found) == {"invisible", "flicker", "ids", "order"}
+    assert found["invisible"]["invisible_frames"] > 0 and found["invisible"]["miou_invisible"] == 0.0
+    assert list(found["flicker"]) == list(METHODS) and found["ids"]["id_switches"] == 0
+    assert "Accuracy over time" in (out / "report.html").read_text()
+    assert any(line.startswith("hidden wholly: mean IoU 0.0 over") for line in report_lines(report))
 
 
 def test_without_ground_truth_nothing_is_made_up(without_truth):
     report, _ = without_truth
     assert (report["accuracy"], report["scored"], report["by_occlusion"]) == (None, None, [])
+    assert report["over_time"] is None
     assert all("iou" not in track for track in report["tracks"].values())
 
 
