@@ -51,6 +51,8 @@ def describe(config: TrainConfig) -> str:
     """One sentence about the network, for its manifest."""
     network = config.network
     kind = f"windows of {network.frames} frames" if network.frames > 1 else "single images"
+    if network.is_stream:
+        kind = f"video, frame by frame with {network.temporal_spec().state_bytes // 1024} KiB of memory per object"
     made = "clips of its own generator" if not config.data.recorded else "recorded data"
     return (
         f"C2F-Seg for {kind}, {config.crop.size}x{config.crop.size} crops, {network.grid}x{network.grid} tokens, "
