@@ -59,6 +59,7 @@ def train_network(
         return network.eval()
     if clips is None:
         raise ContractError("the memory stage needs clips; run `c2f-train prepare` and pass its clip store")
+    torch.manual_seed(config.seed)  # whatever the earlier stages drew, or did not draw because they were loaded
     whole = make_network(config.network).to(memory_format=torch.channels_last)
     begin_with(whole, network.state_dict())
     run_stage(MemoryStage(whole, clips, config, draw_faults), engine, folder, _about(config, "memory"))

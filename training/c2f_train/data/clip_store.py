@@ -103,8 +103,9 @@ class ClipStore:
         return PlacedMask(box, bits.reshape(box.height, box.width).view(np.bool_))
 
     def motion(self, frame: int, index: int) -> Similarity | None:
-        """How an object moved from the frame before to this one; None if that was not found."""
-        return _similarity(self.arrays.motion[self.arrays.row_start[frame] + index])
+        """How an object moved from the frame before to this one; None if nothing of it is seen or found again."""
+        row = self.arrays.row_start[frame] + index
+        return _similarity(self.arrays.motion[row]) if self.arrays.seen[row] else None
 
     def background(self, frame: int) -> Similarity | None:
         """The same of the background."""

@@ -280,8 +280,8 @@ class NetworkConfig:
         is_whole = refiner.enabled and refiner.shared == len(refiner.widths) and self.encoder.stem == "unshuffle"
         if memory.channels and not (is_whole and self.encoder.strides[0] == 1 and refiner.join_coarse):
             raise ContractError(
-                "memory.result and memory.features need encoder.stem 'unshuffle' with a first stride of 1 and a refiner "
-                "whose grids are all shared, with join_coarse; change them, or use memory.ring alone"
+                "memory.result and memory.features need encoder.stem 'unshuffle' with a first stride of 1 and a "
+                "refiner whose grids are all shared, with join_coarse; change them, or use memory.ring alone"
             )
 
     @property

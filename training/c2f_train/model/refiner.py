@@ -144,7 +144,7 @@ class Refiner(nn.Module):
     def shared_features(
         self, features: list[Tensor], hidden: Tensor, coarse: Tensor, recalled: Tensor | None = None
     ) -> Tensor:
-        """What both branches share, [N, C, g, g] of the finest shared grid. recalled: added before the finest blocks."""
+        """What both branches share, [N, C, g, g] of the finest shared grid. recalled: added before its blocks."""
         config, top = self.config, features[-1]
         cells = coarse_cells(coarse, self.grid, config.coarse_cells)
         adapted = self.adapt(top)

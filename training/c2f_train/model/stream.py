@@ -17,6 +17,11 @@ from c2f_train.model.decoding import Step, complete, most_likely
 from c2f_train.model.network import C2FNetwork, Prediction
 from c2f_train.model.transformer import Past
 
+MOST_LOGIT = 8.0
+"""Logits in memory are cut to this size, so that nothing is remembered as certain."""
+KEPT_AT_FIRST = -0.5
+"""Logit of the share of its memory that an untrained network keeps."""
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -29,8 +34,8 @@ class Memory:
 
 @dataclass(frozen=True)
 class StreamPrediction:
-    """One frame: the prediction, and the memory it leaves: aligned [N, C, S/2, S/2], keys and values [N, layers, L, dim]
-    of this frame (None where there is no such memory)."""
+    """One frame: the prediction, and the memory it leaves: aligned [N, C, S/2, S/2], keys and values
+    [N, layers, L, dim] of this frame (None where there is no such memory)."""
 
     prediction: Prediction
     tokens: Tensor
@@ -68,6 +73,10 @@ class StreamNetwork(C2FNetwork):
             for part in (self.recall, self.recall_late):
                 nn.init.zeros_(part.weight)
                 nn.init.zeros_(part.bias)
+            if memory.result:
+                self.keep = nn.Conv2d(finest + memory.channels, 4, 3, padding=1)
+                nn.init.zeros_(self.keep.weight)
+                nn.init.constant_(self.keep.bias, KEPT_AT_FIRST)
             if memory.features:
                 self.remember = Remember(finest, memory.channels, memory.features)
 
@@ -107,6 +116,8 @@ class StreamNetwork(C2FNetwork):
         late = None if recalled is None else self.recall_late(recalled)
         shared = self.refiner.shared_features(features, hidden, coverage, late)
         found = self.refiner.at_crop_size(self.refiner.heads(shared, features, coverage))
+        if recalled is not None and self.config.memory.result:
+            found["amodal"] = self._blended(found["amodal"], shared, recalled)
         aligned = None if recalled is None else self._remembered(found["amodal"], shared, recalled)
         prediction = Prediction(last.logits, coarse, coverage, found["amodal"], found.get("visible"))
         return StreamPrediction(prediction, last.tokens, aligned, keys, values)
@@ -138,11 +149,18 @@ class StreamNetwork(C2FNetwork):
         keys, values = (None, None) if not kept else kept[0 if self.config.memory.cached == "first" else -1]
         return last, hidden, keys, values
 
+    def _blended(self, logits: Tensor, shared: Tensor, recalled: Tensor) -> Tensor:
+        """The result: per pixel a learned share of what memory says, where there is one, the rest of what is new."""
+        share = F.pixel_shuffle(self.keep(torch.cat([shared, recalled], 1)), 2).sigmoid()
+        share = share * F.interpolate(recalled[:, 4:5], scale_factor=2.0, mode="nearest")
+        before = F.pixel_shuffle(recalled[:, :4], 2) * MOST_LOGIT
+        return logits + share * (before - logits.clamp(-MOST_LOGIT, MOST_LOGIT))
+
     def _remembered(self, logits: Tensor, shared: Tensor, recalled: Tensor) -> Tensor:
-        """The aligned memory that this frame leaves: its probabilities folded 2x2, ones, features."""
+        """The memory that this frame leaves: its logits folded 2x2 (as shares of `MOST_LOGIT`), ones, features."""
         parts = []
         if self.config.memory.result:
-            parts.append(F.pixel_unshuffle(logits.sigmoid(), 2).to(recalled.dtype))
+            parts.append(F.pixel_unshuffle(logits.clamp(-MOST_LOGIT, MOST_LOGIT) / MOST_LOGIT, 2).to(recalled.dtype))
         parts.append(torch.ones_like(recalled[:, :1]))
         if self.config.memory.features:
             parts.append(self.remember(shared, recalled).to(recalled.dtype))

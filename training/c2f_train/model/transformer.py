@@ -56,7 +56,7 @@ class RingAttention(nn.Module):
         return self._attend(self.query(x)[:, None], keys, values, bias[:, None])[:, 0], k, v
 
     def whole(self, x: Tensor, frames: int) -> Tensor:
-        """All frames of clips at once, x [B * frames, L, dim]: the same as one step after another (train in parallel)."""
+        """All frames of clips at once, x [B * frames, L, dim]: the same as one step after another."""
         q, k, v = (part(x).unflatten(0, (-1, frames)) for part in (self.query, self.key, self.value))
         age = torch.arange(frames, device=x.device)
         age = age[:, None] - age[None]
