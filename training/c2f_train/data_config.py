@@ -25,10 +25,10 @@ class SetConfig:
 
     scene: `clutter` (objects on a plane, the camera circles them) or `driving` (a street seen from a moving car).
     Of `clutter` alone: families `train`, `held_out` or `all`; orbit_degrees: camera motion per frame, one number, or
-    two from whose range each clip draws; elevation_degrees: range of the camera's; sparse_fraction: share of clips with
-    few objects; movers_fraction: share of clips in which some objects move; still_fraction: share of clips whose camera
-    does not move; pan_fraction, shake_fraction, approach_fraction: shares of the others in which it turns to and fro,
-    shakes, comes nearer and goes back.
+    two from whose range each clip draws; elevation_degrees: range of the camera's; shares of the clips:
+    sparse_fraction with few objects, living_fraction with jointed animals and people and thin things, movers_fraction
+    in which some objects move, still_fraction whose camera does not move; pan_fraction, shake_fraction,
+    approach_fraction: of the others, in which it turns to and fro, shakes, comes nearer and goes back.
     Of `driving` alone: rate_hz, frames per second.
     """
 
@@ -41,6 +41,7 @@ class SetConfig:
     orbit_degrees: float | tuple | list = 15.0
     elevation_degrees: tuple[float, float] = (3.0, 15.0)
     sparse_fraction: float = 0.0
+    living_fraction: float = 0.0
     movers_fraction: float = 0.0
     still_fraction: float = 0.0
     pan_fraction: float = 0.0

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 Float32Array = NDArray[np.float32]
 
-PATTERNS = ("solid", "stripes", "checker", "spots", "marble")
+PLAIN_PATTERNS = ("solid", "stripes", "checker", "spots", "marble")
+PATTERNS = (*PLAIN_PATTERNS, "net", "patches", "bands", "plaid", "pinstripes", "brick", "grain", "mottled")
+"""The plain ones are drawn for any object; the others belong to coats, clothes and stuffs."""
 GROUNDS = ("checker", "planks", "tiles", "grass", "sand", "plain", "stripes")
 GROUND_HUES = (0.45, 0.2, 0.25, 0.1)
 """Shares of earthen, green, bluish and any ground."""
@@ -55,7 +57,7 @@ ANIMAL_PATTERN = {"giraffe": "spots", "horse": "solid", "elephant": "solid"}
 class Materials:
     """The surface of each of N objects.
 
-    colours:  float32 [N, PARTS, 3].
+    colours:  float32 [N, PARTS or more, 3].
     pattern:  int32 [N], index into PATTERNS, on the main part only.
     second:   float32 [N, 3], the other colour of the pattern.
     axis:     float32 [N, 3, 3], frame of the pattern in the object.
@@ -132,7 +134,7 @@ def random_materials(categories: tuple[str, ...], rng: Generator) -> Materials:
     """A material for each object."""
     count = len(categories)
     colours = np.array([_part_colours(category, rng) for category in categories], np.float32)
-    pattern = rng.choice(len(PATTERNS), count, p=[0.42, 0.16, 0.1, 0.16, 0.16]).astype(np.int32)
+    pattern = rng.choice(len(PLAIN_PATTERNS), count, p=[0.42, 0.16, 0.1, 0.16, 0.16]).astype(np.int32)
     for index, category in enumerate(categories):
         if category in ANIMAL_PATTERN and rng.random() < 0.7:
             pattern[index] = PATTERNS.index(ANIMAL_PATTERN[category])

@@ -20,8 +20,9 @@ from c2f_train.synth.driving_materials import (
     Paints,
 )
 from c2f_train.synth.driving_road import SIDE_ROAD_HALF, Road
+from c2f_train.synth.pattern import noise
 from c2f_train.synth.raster import Camera, raster_parallel
-from c2f_train.synth.shade import Surface, bilinear, corner_weights, noise, sky_colour, tile_colour
+from c2f_train.synth.shade import Surface, bilinear, corner_weights, sky_colour, tile_colour
 from c2f_train.synth.shadow import Shadows, depth_map, sunlit
 
 HAZE_LENGTH = 260.0

@@ -26,7 +26,7 @@ from c2f_train.synth.scene import Scene, random_scene
 from c2f_train.synth.scene_config import SceneConfig
 from c2f_train.synth.shade import Surface, develop, shade
 from c2f_train.synth.shadow import Shadows
-from c2f_train.synth.viewpoint import random_cameras
+from c2f_train.synth.viewpoint import random_cameras, view_of
 
 
 def generate_clip(config: SceneConfig, frames: int, seed: int) -> Clip:
@@ -35,8 +35,8 @@ def generate_clip(config: SceneConfig, frames: int, seed: int) -> Clip:
         raise ValueError(f"frames is {frames}, expected at least 1")
     rng = np.random.default_rng(seed)
     scene = random_scene(config, rng)
-    middle = 0.35 * float(scene.surface.vertices[:, 2].max())
-    cameras = random_cameras(config, frames, middle, rng)
+    view, middle = view_of(scene, config)
+    cameras = random_cameras(view, frames, middle, rng)
     movers = random_movers(scene, cameras, config, rng)
     return render_clip(scene, cameras, config.supersample, config.fps, movers)
 

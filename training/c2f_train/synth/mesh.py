@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.floating]
 PARTS = 3
-"""Colour slots of a mesh: 0 main, 1 second, 2 accent."""
+"""Colour slots of most meshes: 0 main, 1 second, 2 accent; figures have more."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Mesh:
 
     vertices:  float32 [V, 3].
     triangles: int32 [F, 3], indices into vertices.
-    parts:     uint8 [F], the colour slot of each triangle, below PARTS.
+    parts:     uint8 [F], the colour slot of each triangle.
     """
 
     vertices: NDArray[np.float32]

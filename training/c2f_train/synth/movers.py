@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from c2f_train.synth.raster import Camera
 from c2f_train.synth.scene import Scene
 from c2f_train.synth.scene_config import SceneConfig
+from c2f_train.synth.shapes import THIN_FAMILIES
+from c2f_train.synth.skeleton import Moment
 
 FloatArray = NDArray[np.float64]
 
@@ -35,6 +37,8 @@ CLOSE_PIXELS = (8.0, 22.0)
 STOP_SHARE, RETURN_SHARE, REVERSED_SHARE = 0.35, 0.12, 0.12
 """Of the paths: with a stop, turning back after it, driven backwards."""
 STOP_FRAMES = (3, 12)
+IDLE_SHARE, IDLE_MAX, IDLE_PACE = 0.6, 5, (0.05, 0.3)
+"""Of the figures that stay, those that move head and limbs a little, at most so many; radians of that per frame."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Mover:
     spots: FloatArray
     turns: FloatArray
     travelled: FloatArray
+    moments: tuple[Moment, ...] = ()
+    """Of a figure: where its motion stands in each frame."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +72,57 @@ def random_movers(scene: Scene, cameras: Sequence[Camera], config: SceneConfig, 
     if not config.movers_fraction or rng.random() >= config.movers_fraction:
         return []
     count = min(int(rng.integers(config.movers_min, config.movers_max + 1)), max(len(scene.categories) - 1, 1))
-    liking = np.array([3.0 if name in ROAMING else 1.0 for name in scene.categories])
+    liking = np.array([_liking(scene, index) for index in range(len(scene.categories))])
+    count = min(count, int((liking > 0).sum()))
+    if not count:
+        return [*_idling(scene, [], len(cameras), rng)]
     chosen = rng.choice(len(liking), count, replace=False, p=liking / liking.sum())
     movers: list[Mover] = []
     for index in chosen:
         mover = _mover(int(index), [int(other) for other in chosen], scene, cameras, movers, rng)
         if mover is not None:
             movers.append(mover)
-    return movers
+    return [*movers, *_idling(scene, [mover.index for mover in movers], len(cameras), rng)]
+
+
+def _liking(scene: Scene, index: int) -> float:
+    """How readily an object is chosen to move; who sits stays, and so does the seat."""
+    figure, name = scene.figure(index), scene.categories[index]
+    if figure is not None:
+        return 4.0 if figure.walks else 0.0
+    if any(
+        other is not None and not other.walks and _together(scene, index, k) for k, other in enumerate(scene.figures)
+    ):
+        return 0.0
+    return 3.0 if name in ROAMING else (0.3 if name in THIN_FAMILIES else 1.0)
+
+
+def _together(scene: Scene, first: int, second: int) -> bool:
+    return bool(np.linalg.norm(scene.poses[first].offset[:2] - scene.poses[second].offset[:2]) < 0.1)
+
+
+def _idling(scene: Scene, moving: list[int], frames: int, rng: Generator) -> list[Mover]:
+    """Most of the other figures: they turn their heads and move their arms or tails where they are."""
+    still = np.zeros(frames)
+    figures = [index for index, figure in enumerate(scene.figures) if figure is not None and index not in moving]
+    idle = [int(index) for index in rng.permutation(figures) if rng.random() < IDLE_SHARE][:IDLE_MAX]
+    return [
+        Mover(index, np.repeat(scene.poses[index].offset[None, :2], frames, 0), still, still,
+              _moments(scene.moments[index], still, np.zeros(frames), 1.0, rng))
+        for index in idle
+    ]  # fmt: skip
+
+
+def _moments(
+    start: Moment, travelled: FloatArray, stride: FloatArray, cycle: float, rng: Generator
+) -> tuple[Moment, ...]:
+    """Where a figure's motion stands in each frame of a path."""
+    pace = rng.uniform(*IDLE_PACE)
+    phases = start.phase + 2 * np.pi * travelled / cycle
+    return tuple(
+        Moment(float(phase), float(share), float(start.sway + pace * frame))
+        for frame, (phase, share) in enumerate(zip(phases, stride, strict=True))
+    )
 
 
 def _mover(
@@ -96,7 +145,14 @@ def _mover(
             best, least, chosen_way = path, cost, way
     if best is None:
         return None
-    return Mover(index, best.spots, _turns(best, chosen_way, index, scene, rng), best.travelled)
+    turns, figure = _turns(best, chosen_way, index, scene, rng), scene.figure(index)
+    if figure is None:
+        return Mover(index, best.spots, turns, best.travelled)
+    steps = np.abs(np.diff(best.travelled, append=2 * best.travelled[-1] - best.travelled[-2:-1].sum()))
+    stride = np.clip(steps / max(steps.max(), 1e-9), 0, 1) if chosen_way != "turning" else np.zeros(len(steps))
+    scale = float(np.linalg.norm(scene.poses[index].matrix[:, 0]))
+    moments = _moments(scene.moments[index], best.travelled, stride, figure.cycle * scale, rng)
+    return Mover(index, best.spots, turns, best.travelled, moments)
 
 
 def _turning(scene: Scene, index: int, frames: int) -> _Path:
@@ -231,6 +287,8 @@ def _turns(path: _Path, way: str, index: int, scene: Scene, rng: Generator) -> F
         return spin
     front = scene.poses[index].matrix[:2, 0]
     facing = np.degrees(path.headings - np.arctan2(front[1], front[0]))
+    if scene.figure(index) is not None:
+        return facing
     if scene.categories[index] in ROAMING:
         return facing + (180.0 if rng.random() < REVERSED_SHARE else 0.0)
     kind = rng.random()

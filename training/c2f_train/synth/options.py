@@ -37,6 +37,7 @@ CLUTTER = (
     Knob("families", ("families",), "which families of objects", str, choices=FAMILY_SETS),
     Knob("objects", ("objects_min", "objects_max"), "fewest and most", int, 2),
     Knob("sparse-fraction", ("sparse_fraction",), "share of clips with few objects, spread out"),
+    Knob("living-fraction", ("living_fraction",), "share of clips with animals, people and thin things"),
     Knob("movers-fraction", ("movers_fraction",), "share of clips in which objects move"),
     Knob("movers", ("movers_min", "movers_max"), "fewest and most of those objects", int, 2),
     Knob("elevation", ("elevation_min_degrees", "elevation_max_degrees"), "of the camera, degrees", float, 2),

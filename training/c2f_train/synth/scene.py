@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,14 +17,23 @@ from c2f_train.synth.appearance import (
     random_materials,
     random_surroundings,
 )
+from c2f_train.synth.backdrop import with_backdrop
+from c2f_train.synth.coats import with_coats
+from c2f_train.synth.living import NEAR_SHARE, random_groups
 from c2f_train.synth.mesh import Mesh, corner_normals, normalized, rotation
 from c2f_train.synth.scene_config import SceneConfig
 from c2f_train.synth.shade import Surface
 from c2f_train.synth.shadow import Shadows, cast_shadows
 from c2f_train.synth.shapes import FAMILIES, family_names
+from c2f_train.synth.skeleton import Figure, Moment
 
 CREASE_COSINE = 0.7
 """Edges sharper than this between two triangles are shaded as edges, others as round."""
+
+GROUP_SPACING = 0.72
+"""Groups stand closer than single objects: circles around them are mostly empty."""
+BACKDROP_SHARE = 0.75
+"""Of living scenes, those with walls, hedges and trees in the distance."""
 
 SPARSE_SPREAD = 1.5
 """Objects of a sparse clip stand this many times farther apart."""
@@ -58,6 +67,16 @@ class Scene:
     materials: Materials
     light: Light
     surroundings: Surroundings
+    figures: tuple[Figure | None, ...] = ()
+    """Of each object, or empty: what moves its limbs."""
+    moments: tuple[Moment, ...] = ()
+    """Where the figures' motion stands in the scene."""
+    near: bool = False
+    """The camera stands near."""
+
+    def figure(self, index: int) -> Figure | None:
+        """The figure of an object, if it is one."""
+        return self.figures[index] if self.figures else None
 
     @cached_property
     def shadows(self) -> Shadows:
@@ -67,6 +86,8 @@ class Scene:
 
 def random_scene(config: SceneConfig, rng: Generator) -> Scene:
     """A scene drawn from the config."""
+    if config.living_fraction and rng.random() < config.living_fraction:
+        return _living_scene(config, rng)
     sparse = rng.random() < config.sparse_fraction
     low, high = (config.sparse_min, config.sparse_max) if sparse else (config.objects_min, config.objects_max)
     count = int(rng.integers(low, high + 1))
@@ -80,6 +101,34 @@ def random_scene(config: SceneConfig, rng: Generator) -> Scene:
         placed.append(mesh.moved(x, y))
         poses.append(Pose(matrix, shift + np.array([x, y, 0.0]), radius))
     return assemble(placed, shapes, poses, categories, rng)
+
+
+def _living_scene(config: SceneConfig, rng: Generator) -> Scene:
+    """A scene of animals, people, thin things and others, in groups."""
+    near = bool(rng.random() < NEAR_SHARE)
+    groups = random_groups(config, near, rng)
+    radii = [max(np.hypot(one.x, one.y) + one.radius() for one in group) for group in groups]
+    spots = _cluster(radii, GROUP_SPACING * config.spacing, rng)
+    members = [(one, spot) for group, spot in zip(groups, spots, strict=True) for one in group]
+    placed, poses = [], []
+    for one, spot in members:
+        mesh, matrix, offset = one.placed(*spot)
+        placed.append(mesh)
+        poses.append(Pose(matrix, offset, one.radius()))
+    categories = tuple(one.category for one, _ in members)
+    scene = assemble(placed, [one.mesh for one, _ in members], poses, categories, rng)
+    coats = {index: one.coat for index, (one, _) in enumerate(members) if one.coat is not None}
+    surroundings = scene.surroundings
+    if rng.random() < BACKDROP_SHARE:
+        surroundings = with_backdrop(surroundings, rng)
+    return replace(
+        scene,
+        materials=with_coats(scene.materials, coats, rng),
+        surroundings=surroundings,
+        figures=tuple(one.figure for one, _ in members),
+        moments=tuple(one.moment for one, _ in members),
+        near=near,
+    )
 
 
 def assemble(

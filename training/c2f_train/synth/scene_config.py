@@ -26,6 +26,8 @@ class SceneConfig:
     """Distance of neighbours over the sum of their radii; below 1 they may touch."""
     tumbled_fraction: float = 0.15
     """Share of objects lying on their side or leaning."""
+    living_fraction: float = 0.0
+    """Share of clips with jointed animals and people, thin things and a backdrop, besides the other families."""
     movers_fraction: float = 0.0
     """Share of clips in which some objects move."""
     movers_min: int = 1
@@ -64,7 +66,7 @@ class SceneConfig:
         self._check_range("scale", self.scale_min, self.scale_max, 0.05, 20)
         self._check_range("elevation degrees", self.elevation_min_degrees, self.elevation_max_degrees, 0.5, 89)
         self._check_range("distance", self.distance_min, self.distance_max, 0.5, 100)
-        for name in ("sparse", "tumbled", "movers", "still", "pan", "shake", "approach"):
+        for name in ("sparse", "tumbled", "living", "movers", "still", "pan", "shake", "approach"):
             share = getattr(self, f"{name}_fraction")
             self._check_range(f"{name}_fraction", share, share, 0, 1)
         if isinstance(self.orbit_degrees_per_frame, tuple):

@@ -20,6 +20,7 @@ from c2f_train.synth.appearance import (
     Materials,
     Surroundings,
 )
+from c2f_train.synth.pattern import pattern_share
 from c2f_train.synth.raster import Camera
 from c2f_train.synth.shadow import Shadows, sunlit
 
@@ -74,47 +75,6 @@ def develop(image: NDArray[np.float32], supersample: int) -> NDArray[np.uint8]:
         size = image.shape[1] // supersample, image.shape[0] // supersample
         screen = cv2.resize(screen, size, interpolation=cv2.INTER_AREA)
     return np.round(screen).astype(np.uint8)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _hash(x, y, z):
-    """A pseudo-random number in 0..1 for each integer cell."""
-    value = (x * 374761393 + y * 668265263 + z * 1440662683) & 0xFFFFFFFF
-    value = ((value ^ (value >> 13)) * 1274126177) & 0xFFFFFFFF
-    return (value & 0xFFFF) / 65535.0
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def noise(x, y, z):
-    """Smooth noise in 0..1 at a point."""
-    fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
-    ix, iy, iz = int(fx), int(fy), int(fz)
-    u, v, w = x - fx, y - fy, z - fz
-    u, v, w = u * u * (3 - 2 * u), v * v * (3 - 2 * v), w * w * (3 - 2 * w)
-    total = 0.0
-    for k in range(2):
-        for j in range(2):
-            near = _hash(ix, iy + j, iz + k) * (1 - u) + _hash(ix + 1, iy + j, iz + k) * u
-            total += near * (v if j else 1 - v) * (w if k else 1 - w)
-    return total
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _pattern_share(kind, place, axis, frequency, index):
-    """Share 0..1 of the second colour at a place [3] of an object; kind counts as PATTERNS does."""
-    # A hair off the object's planes of symmetry, where flat faces would flicker between two checks.
-    x = frequency * (axis[index, 0, 0] * place[0] + axis[index, 0, 1] * place[1] + axis[index, 0, 2] * place[2]) + 0.01
-    y = frequency * (axis[index, 1, 0] * place[0] + axis[index, 1, 1] * place[1] + axis[index, 1, 2] * place[2]) + 0.01
-    z = frequency * (axis[index, 2, 0] * place[0] + axis[index, 2, 1] * place[1] + axis[index, 2, 2] * place[2]) + 0.01
-    if kind == 1:
-        return 1.0 if np.sin(x * np.pi) > 0.25 else 0.0
-    if kind == 2:
-        return float((int(np.floor(x)) + int(np.floor(y)) + int(np.floor(z))) % 2)
-    if kind == 3:
-        return 1.0 if noise(x, y, z) > 0.62 else 0.0
-    if kind == 4:
-        return 0.5 + 0.5 * np.sin(x * 1.5 + 5.0 * noise(x * 0.7, y * 0.7, z * 0.7))
-    return 0.25 * noise(x, y, z)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -246,7 +206,7 @@ def _shade(
             index, part = owner[triangle], parts[triangle]
             share = 0.0
             if part == 0:
-                share = _pattern_share(pattern[index], place, axis, frequency[index], index)
+                share = pattern_share(pattern[index], place, axis, frequency[index], index)
             for k in range(3):
                 albedo[k] = colours[index, part, k] + (second[index, k] - colours[index, part, k]) * share
             _shade_surface(ray, point, normal, albedo, gloss[index], light, to_map, depth, image[row, column])

@@ -10,8 +10,13 @@ from numpy.typing import NDArray
 
 from c2f_train.synth.mesh import rotation
 from c2f_train.synth.raster import Camera, look_at
+from c2f_train.synth.scene import Scene
 from c2f_train.synth.scene_config import SceneConfig
 
+FAR_GAP, NEAR_GAP = 1.2, (0.45, 1.5)
+"""Room between the camera and the objects of a living scene seen from afar and from near, world units."""
+NEAR_ELEVATION, NEAR_HEIGHT = 12.0, 0.75
+"""A near camera stands at most so high above the horizon, degrees, and looks at most so high, world units."""
 PERIODS = (24.0, 90.0)
 """A pan or an approach goes there and back within so many frames."""
 PAN_REACH_DEGREES = 11.0
@@ -22,6 +27,22 @@ PITCH_SHARE, ROLL_SHARE = 0.4, 0.4
 """Of the turn up and down, and of the roll, over the turn to the side."""
 SHAKE_MEMORY = 0.45
 """How much of a shake is left in the next frame."""
+
+
+def view_of(scene: Scene, config: SceneConfig) -> tuple[SceneConfig, float]:
+    """The config with distances that fit the scene, and the height of the point that cameras look at."""
+    top = float(scene.surface.vertices[:, 2].max())
+    if not scene.figures:
+        return config, 0.35 * top
+    reach = max(float(np.linalg.norm(pose.offset[:2])) + pose.radius for pose in scene.poses)
+    if not scene.near:
+        low = max(config.distance_min, reach + FAR_GAP)
+        return replace(config, distance_min=low, distance_max=max(config.distance_max, low + 0.5)), 0.35 * top
+    low, high = reach + NEAR_GAP[0], reach + NEAR_GAP[1]
+    least = min(config.elevation_min_degrees, NEAR_ELEVATION)
+    most = min(config.elevation_max_degrees, NEAR_ELEVATION)
+    near = replace(config, distance_min=low, distance_max=high)
+    return replace(near, elevation_min_degrees=least, elevation_max_degrees=most), min(0.55 * top, NEAR_HEIGHT)
 
 
 def random_cameras(config: SceneConfig, frames: int, middle_height: float, rng: Generator) -> list[Camera]:
