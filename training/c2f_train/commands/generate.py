@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 
 from c2f_train.commands.options import add_work
 from c2f_train.config import load_config
 from c2f_train.data_config import FRACTIONS, SetConfig
 
 NAME = "generate"
+SINGLE = "One set without a configuration, with every knob of the generator: python -m c2f_train.synth.generate --help"
 HELP = "Draw the configured sets of clips; those that are there stay."
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_work(parser)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = f"Keys of a set under `data` in the configuration:\n\n{inspect.getdoc(SetConfig)}\n\n{SINGLE}"
 
 
 def run(options: argparse.Namespace) -> None:

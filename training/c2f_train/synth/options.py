@@ -48,6 +48,7 @@ CLUTTER = (
     Knob("shake-fraction", ("shake_fraction",), "share of clips with a shaky camera"),
     Knob("shake-degrees", ("shake_degrees",), "least and greatest standard deviation of that", float, 2),
     Knob("approach-fraction", ("approach_fraction",), "share of clips in which the camera comes nearer or backs off"),
+    Knob("approach-share", ("approach_share",), "least and greatest change of its distance per frame", float, 2),
 )
 DRIVING = (
     Knob("rate-hz", ("rate_hz",), "frames per second"),

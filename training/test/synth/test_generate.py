@@ -1,5 +1,6 @@
 """Clips: what must hold of the truth in them, their files, and sets of them."""
 
+import argparse
 import dataclasses
 import json
 
@@ -10,6 +11,7 @@ import pytest
 from c2f_train.synth import generate, movid_a
 from c2f_train.synth.clip import Clip, occlusion_rate
 from c2f_train.synth.generate import clip_seed, generate_clip, generate_movid_a, generate_set
+from c2f_train.synth.options import CLUTTER, add_knobs, chosen_config
 from c2f_train.synth.scene import random_scene
 from c2f_train.synth.scene_config import SceneConfig
 from c2f_train.synth.shapes import HELD_OUT_FAMILIES
@@ -215,3 +217,40 @@ def test_command_line_writes_a_set(tmp_path):
     generate.main([*options.split(), "--out", str(tmp_path)])
     made = Clip.load(tmp_path / "clip_00000.npz")
     assert made.rgb.shape == (1, 40, 56, 3) and set(made.categories) <= set(HELD_OUT_FAMILIES)
+
+
+def test_every_number_of_the_clutter_s_motion_and_population_has_an_option():
+    named = {field for knob in CLUTTER for field in knob.fields}
+    fields = {field.name for field in dataclasses.fields(SceneConfig)}
+    wanted = {
+        name for name in fields if name.endswith(("_fraction", "_share", "_degrees")) or name.startswith("movers")
+    }
+    assert named <= fields and wanted - {"tumbled_fraction", "field_of_view_degrees"} <= named
+
+
+def test_options_reach_the_config_as_single_values_and_ranges():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--scene", default="clutter")
+    add_knobs(parser)
+    line = (
+        "--orbit-degrees 1 5 --movers 2 3 --movers-fraction 0.5 --living-fraction 1 --pan-degrees 0.1 0.2 --size 40 56"
+    )
+    config = chosen_config(parser, parser.parse_args(line.split()))
+    expected = SceneConfig(
+        height=40,
+        width=56,
+        orbit_degrees_per_frame=(1.0, 5.0),
+        movers_min=2,
+        movers_max=3,
+        movers_fraction=0.5,
+        living_fraction=1.0,
+        pan_degrees=(0.1, 0.2),
+    )
+    assert config == expected
+    with pytest.raises(SystemExit):
+        chosen_config(parser, parser.parse_args(["--scene", "driving", "--orbit-degrees", "3"]))
+
+
+def test_clips_of_one_and_two_frames_can_have_movers():
+    config = dataclasses.replace(CONFIG, movers_fraction=1.0, living_fraction=1.0)
+    assert [len(generate_clip(config, frames, 2).rgb) for frames in (1, 2)] == [1, 2]
