@@ -16,6 +16,7 @@ from c2f_ros.contract import ContractError, InputError
 from c2f_ros.records import SourceFrame
 from c2f_ros.sources.generated import ClipRequest
 from c2f_ros.sources.opening import KINDS, LAYOUTS, OpenSource, open_generator, open_source
+from c2f_ros.sources.renamed import with_new_ids
 
 GENERATOR = "generator:"
 
@@ -36,6 +37,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--compressed", choices=("jpeg", "png"), help="images as CompressedImage")
     parser.add_argument("--as-instances", action="store_true", help="masks as InstanceArray, not as label images")
+    parser.add_argument(
+        "--new-ids", action="store_true", help="an object that was hidden comes back with another upstream id"
+    )
     drawing = parser.add_argument_group("what the generator draws")
     drawing.add_argument("--frames", type=int, default=24)
     drawing.add_argument("--size", type=int, nargs=2, default=[384, 512], metavar=("ROWS", "COLUMNS"))
@@ -54,6 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
             remove_bag(options.out)
         with opened(options) as source:
             frames: Iterable[SourceFrame] = tqdm(source.frames, desc=source.kind, unit="frame", disable=None)
+            frames = with_new_ids(frames) if options.new_ids else frames
             made = write_bag(options.out, frames, bag_options)
     except (ContractError, InputError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -7,6 +7,7 @@ from typing import Any
 from c2f_ros.geometry import EMPTY_MASK, PlacedMask, minus
 from c2f_ros.occlusion_order import in_order
 from c2f_ros.records import AmodalFrame, AmodalInstance, SourceFrame, Status
+from c2f_ros.sources.predicted import MatchedObject
 from c2f_ros.steps.step1_read import instances_of_labels
 
 TRUTH_MODEL_ID = "ground_truth"
@@ -15,10 +16,12 @@ TRUTH_MODEL_ID = "ground_truth"
 def truth_frame(frame: SourceFrame, header: Any) -> AmodalFrame | None:
     """All objects whose whole mask is known, hidden ones too (status INVISIBLE); None if that is none.
 
-    Track ids are the label values in decimal. header: of the image.
+    Track ids are the objects' ids in decimal. Visible masks are the true ones, also where the labels hold others.
+    header: of the image.
     """
     seen = instances_of_labels(frame.stamp_ns, frame.labels).instances
     visible = {item.upstream_id: item.visible for item in seen}
+    visible |= {str(k): item.true_visible for k, item in frame.objects.items() if isinstance(item, MatchedObject)}
     instances = tuple(
         _truth_instance(str(identity), item.class_id, visible.get(str(identity), EMPTY_MASK), item.amodal)
         for identity, item in frame.objects.items()

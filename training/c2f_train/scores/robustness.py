@@ -4,7 +4,8 @@ True masks are the truth; the models are given what the faulty upstream sends. W
 is one object-frame, of the object whose id is sent; the other object is not sent. Object-frames that are not sent are
 in no average of those sent. They have their own: IoU of whole masks over visible object-frames that are not sent, of
 objects that were sent before, where no answer counts 0. Objects count from the frame on in which they are first sent;
-frames that are not sent at all count nowhere.
+frames that are not sent at all count nowhere. What is sent differs from fault to fault, so models are to be compared
+within a line first.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def _markdown(found: Sequence[Measured], about: Mapping[str, Any]) -> str:
     parts = ["# Accuracy with a faulty upstream", ", ".join(f"{key}: {value}" for key, value in about.items())]
     parts += [(__doc__ or "").partition("\n\n")[2].strip(), "![](robustness.png)"]
     for key, title in MEASURES.items():
-        parts += [f"## {title.capitalize()}", table(found, key)]
+        parts += [f"## {title[0].upper()}{title[1:]}", table(found, key)]
     return "\n\n".join([*parts, "## Objects that are not sent", table_of_unsent(found)]) + "\n"
 
 
@@ -109,7 +110,7 @@ def table(found: Sequence[Measured], key: str) -> str:
     """Markdown: one line per condition, one column per model, in percent, and the change against no fault. key: of
     `MEASURES`."""
     models = list(found[0].rows)
-    lines = ["| fault | object-frames | " + " | ".join(models) + " |", "|---|---:|" + "---:|" * len(models)]
+    lines = ["| fault | object-frames sent | " + " | ".join(models) + " |", "|---|---:|" + "---:|" * len(models)]
     clean = found[0].rows if found[0].kind == NO_FAULT else None
     for item in found:
         compared = None if item.kind == NO_FAULT else clean
