@@ -25,6 +25,7 @@ GAP = 6
 FILM_PANEL, WIDE_FILM_PANEL, SHEET_PANEL = 800, 1300, 480
 """Columns that one picture of the film (wide ones are put one below the other), or of the sheet, should have."""
 LARGEST_FACTOR = 4
+LEGEND = "tinted: seen   hatched: hidden"
 MARGIN = 1.15
 WIDE = 1.9
 """Images are wide if their width is more than so many times their height."""
@@ -36,9 +37,9 @@ def seen_only(frame: AmodalFrame) -> AmodalFrame:
     return dataclasses.replace(frame, instances=tuple(seen))
 
 
-def comparable(truth: AmodalFrame, result: AmodalFrame) -> AmodalFrame:
-    """The truth without the objects of which nothing is visible, unless the result has them."""
-    known = {item.track_id for item in result.instances}
+def comparable(truth: AmodalFrame, results: Sequence[AmodalFrame]) -> AmodalFrame:
+    """The truth without the objects of which nothing is visible, unless one of the results has them."""
+    known = {item.track_id for result in results for item in result.instances}
     kept = tuple(item for item in truth.instances if not item.visible.is_empty or item.track_id in known)
     return dataclasses.replace(truth, instances=kept)
 
@@ -60,8 +61,34 @@ def film_picture(rgb: ByteArray, frame: AmodalFrame | None, title: str, note: st
     is_wide = rgb.shape[1] > WIDE * rgb.shape[0]
     factor = factor_for(rgb.shape[1], WIDE_FILM_PANEL if is_wide else FILM_PANEL)
     left, right = picture(rgb, None, factor), picture(rgb, frame, factor)
-    titled = [_titled(left, "camera", note), _titled(right, title, "tinted: seen   hatched: hidden")]
+    titled = [_titled(left, "camera", note), _titled(right, title, LEGEND)]
     return _joined(titled, is_row=not is_wide)
+
+
+def comparison_picture(
+    rgb: ByteArray,
+    results: tuple[AmodalFrame | None, AmodalFrame | None],
+    truth: AmodalFrame | None,
+    titles: Sequence[str],
+    note: str,
+    has_truth: bool,
+) -> ByteArray:
+    """One picture of a film of two results: visible masks and, if the recording has any, truth above; both below.
+
+    Without truth all three side by side, wide images one below the other. titles: of the two results.
+    """
+    first = results[0]
+    is_wide = rgb.shape[1] > WIDE * rgb.shape[0]
+    factor = factor_for(rgb.shape[1], WIDE_FILM_PANEL if is_wide and not has_truth else FILM_PANEL)
+    seen = _titled(picture(rgb, seen_only(first) if first else None, factor), "visible masks", note)
+    found = [
+        _titled(picture(rgb, result, factor), title, LEGEND) for result, title in zip(results, titles, strict=True)
+    ]
+    if not has_truth:
+        return _joined([seen, *found], is_row=not is_wide)
+    true = comparable(truth, [r for r in results if r is not None]) if truth else None
+    above = _joined([seen, _titled(picture(rgb, true, factor), "truth", "")], is_row=True)
+    return _joined([above, _joined(found, is_row=True)], is_row=False)
 
 
 class Film:
@@ -106,7 +133,7 @@ def sheet_row(
     """
     frames: list[AmodalFrame | None] = [None, seen_only(result), result]
     if has_truth:
-        frames.append(comparable(truth, result) if truth else None)
+        frames.append(comparable(truth, [result]) if truth else None)
     factor = factor_for(box.width, SHEET_PANEL)
     rows, columns = (slice(part.start * factor, part.stop * factor) for part in box.slices)
     return [_fit(picture(rgb, frame, factor)[rows, columns], SHEET_PANEL) for frame in frames]

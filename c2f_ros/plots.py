@@ -24,7 +24,7 @@ MOST_TRACKS = 40
 
 def accuracy_plot(bins: Sequence[Mapping[str, Any]]) -> str:
     """IoU against occlusion rate: whole masks on the left, hidden parts on the right. bins: `Scoring.by_occlusion`."""
-    figure, axes = _figure(1, 2, 9.0, 3.4)
+    figure, axes = figure_of(1, 2, 9.0, 3.4)
     used = [b for b in bins if b["object_frames"]]
     places = np.arange(len(used))
     for axis, key, title in zip(axes, ("full", "occluded"), ("whole mask", "hidden part"), strict=True):
@@ -43,13 +43,13 @@ def accuracy_plot(bins: Sequence[Mapping[str, Any]]) -> str:
         axis.set_title(title)
         axis.set_xlabel("hidden share of the object (object-frames)")
     axes[0].legend(loc="lower left", frameon=False, fontsize=8)
-    return _svg(figure)
+    return svg_of(figure)
 
 
 def latency_plot(latency: Mapping[str, Mapping[str, float]]) -> str:
     """Milliseconds per stage: bars for the median, marks for the 95th percentile."""
     stages = list(latency)
-    figure, (axis,) = _figure(1, 1, 6.4, 0.6 + 0.36 * max(1, len(stages)))
+    figure, (axis,) = figure_of(1, 1, 6.4, 0.6 + 0.36 * max(1, len(stages)))
     places = np.arange(len(stages))[::-1]
     medians = [latency[s]["median_ms"] for s in stages]
     tails = [latency[s]["p95_ms"] for s in stages]
@@ -62,7 +62,7 @@ def latency_plot(latency: Mapping[str, Mapping[str, float]]) -> str:
     axis.set_yticks(places, [s.replace("_", " ") for s in stages])
     axis.set_xlim(0, 1.25 * max(tails, default=1.0))
     axis.set_xlabel("milliseconds per frame, median / 95 %")
-    return _svg(figure)
+    return svg_of(figure)
 
 
 def timeline_plot(tracks: Mapping[str, Mapping[str, Any]], frames: int) -> str:
@@ -78,20 +78,20 @@ def timeline_plot(tracks: Mapping[str, Mapping[str, Any]], frames: int) -> str:
     most = max((max(tracks[t]["frames_used"]) for t in chosen), default=0)
     if most > 1:
         panels.append(("frames_used", "frames used", "Blues", float(most)))
-    figure, axes = _figure(1, len(panels), 4.5 * len(panels), 0.9 + 0.2 * max(3, len(chosen)))
+    figure, axes = figure_of(1, len(panels), 4.5 * len(panels), 0.9 + 0.2 * max(3, len(chosen)))
     for axis, (key, title, colours, highest) in zip(axes, panels, strict=True):
         shown = axis.imshow(
             _grid(tracks, chosen, key, frames), vmin=0, vmax=highest, aspect="auto", cmap=colours,
             interpolation="nearest",
         )  # fmt: skip
         axis.plot(*_invisible(tracks, chosen), "o", color="#1d2430", markersize=3, markerfacecolor="white")
-        axis.set_yticks(range(len(chosen)), [_track_name(t, tracks[t]) for t in chosen], fontsize=7)
+        axis.set_yticks(range(len(chosen)), [track_name(t, tracks[t]) for t in chosen], fontsize=7)
         axis.set_title(title)
         axis.set_xlabel("answered frame")
         axis.grid(False)
         axis.set_facecolor("#dfe3e8")
         figure.colorbar(shown, ax=axis, fraction=0.04, pad=0.02)
-    return _svg(figure)
+    return svg_of(figure)
 
 
 def _longest(tracks: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -120,11 +120,12 @@ def _invisible(tracks: Mapping[str, Mapping[str, Any]], chosen: Sequence[str]) -
     return [frame for frame, _ in found], [row for _, row in found]
 
 
-def _track_name(track_id: str, track: Mapping[str, Any]) -> str:
+def track_name(track_id: str, track: Mapping[str, Any]) -> str:
+    """Id and class of a track of report.json."""
     return f"{track_id} {track['class_id']}".strip()
 
 
-def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, Sequence[Any]]:
+def figure_of(rows: int, columns: int, width: float, height: float) -> tuple[Any, Sequence[Any]]:
     """A figure of `width` x `height` inches that no window system takes part in, and its axes."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -142,7 +143,8 @@ def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, 
     return figure, list(axes.flat)
 
 
-def _svg(figure: Any) -> str:
+def svg_of(figure: Any) -> str:
+    """The figure as SVG text, without a date."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()

@@ -72,7 +72,14 @@ class Replayed:
 def write_report(out: Path, bag: Path, topics: BagTopics, run: Run) -> dict[str, Any]:
     """Write all files into `out`, where result.mcap is, and return what report.json holds."""
     replayed = read_replay(out / FILES["result"], bag, topics)
-    report = make_report(bag.name, replayed, score_replay(replayed), run)
+    return write_scored(out, bag, topics, run, replayed, score_replay(replayed))
+
+
+def write_scored(
+    out: Path, bag: Path, topics: BagTopics, run: Run, replayed: Replayed, scoring: Scoring
+) -> dict[str, Any]:
+    """`write_report` of frames that are read and scored already."""
+    report = make_report(bag.name, replayed, scoring, run)
     sheet = draw(out, bag, topics, replayed, run.model_id)
     (out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     write_page(out / FILES["html"], report, sheet)
@@ -165,7 +172,7 @@ def draw(out: Path, bag: Path, topics: BagTopics, replayed: Replayed, model_id: 
     rows = []
     with Film(out / FILES["film"], replayed.rate_hz, height, width) as film:
         last = None
-        for index, (stamp, rgb) in enumerate(_images(bag, topics, replayed)):
+        for index, (stamp, rgb) in enumerate(images_of(bag, topics, replayed)):
             result = replayed.results.get(stamp)
             if result is not None:
                 last = film_picture(rgb, result, model_id, f"frame {index + 1} of {len(replayed.stamps)}")
@@ -181,7 +188,7 @@ def draw(out: Path, bag: Path, topics: BagTopics, replayed: Replayed, model_id: 
     return sheet
 
 
-def _images(bag: Path, topics: BagTopics, replayed: Replayed) -> Iterator[tuple[int, ByteArray]]:
+def images_of(bag: Path, topics: BagTopics, replayed: Replayed) -> Iterator[tuple[int, ByteArray]]:
     """Stamp and RGB image [H, W, 3] of every image that carries masks, in the bag's order."""
     wanted = set(replayed.stamps)
     with BagReader(bag) as reader:

@@ -40,21 +40,21 @@ FRAMES = ("in_bag", "paired", "inferred", "skipped", "refused", "failed", "unpai
 
 def write_page(path: Path, report: Mapping[str, Any], sheet: ByteArray | None) -> None:
     """Write the page of `report` (what report.json holds). sheet: the contact sheet, [h, w, 3], if there is one."""
-    sections = [_section("Film", _film(report)) if sheet is not None else "", _section("Frames", _frames(report))]
+    sections = [section("Film", _film(report)) if sheet is not None else "", section("Frames", _frames(report))]
     if report["accuracy"]:
-        sections.append(_section("Accuracy against ground truth, mean IoU in percent", _accuracy(report)))
-        sections.append(_section("Accuracy against how much is hidden", _svg(accuracy_plot(report["by_occlusion"]))))
-        sections.append(_section("Accuracy over time", _over_time(report["over_time"])))
+        sections.append(section("Accuracy against ground truth, mean IoU in percent", _accuracy(report)))
+        sections.append(section("Accuracy against how much is hidden", svg(accuracy_plot(report["by_occlusion"]))))
+        sections.append(section("Accuracy over time", _over_time(report["over_time"])))
     if report["tracks"]:
         plot = timeline_plot(report["tracks"], report["frames"]["inferred"])
         note = '<p class="quiet">Dots: completed from memory, nothing of the object is visible.</p>'
         remembered = note if report["objects"]["invisible"] else ""
-        sections.append(_section("Timeline of each track", _svg(plot) + remembered))
+        sections.append(section("Timeline of each track", svg(plot) + remembered))
     if report["latency_ms"]:
         latency = {s: {"median_ms": v["median"], "p95_ms": v["p95"]} for s, v in report["latency_ms"].items()}
-        sections.append(_section("Time per stage", _svg(latency_plot(latency))))
+        sections.append(section("Time per stage", svg(latency_plot(latency))))
     if sheet is not None:
-        sections.append(_section("Contact sheet", _picture("jpeg", encoded(sheet, ".jpg"), "contact sheet")))
+        sections.append(section("Contact sheet", picture("jpeg", encoded(sheet, ".jpg"), "contact sheet")))
     path.write_text(_page(report, "\n".join(sections)), "utf-8")
 
 
@@ -65,17 +65,26 @@ def _page(report: Mapping[str, Any], body: str) -> str:
         "other_instances": "hidden parts only under other objects",
     }
     about = f"{escape(report['engine'])}; {rule.get(report['hidden_under'], escape(report['hidden_under']))}"
-    problems = "".join(f'<p class="problem">{escape(text)}</p>' for text in report["problems"])
+    end = (
+        'Every number is in <a href="report.json">report.json</a>, every mask in '
+        f'<a href="{report["files"]["result"]}">{report["files"]["result"]}</a>.'
+    )
+    return page(title, about, report["problems"], body, end)
+
+
+def page(title: str, about: str, problems: Sequence[str], body: str, end: str) -> str:
+    """A whole page. title, about, body, end: HTML; problems: text."""
+    faults = "".join(f'<p class="problem">{escape(text)}</p>' for text in problems)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n'
-        f'<body><main><h1>{title}</h1>\n<p class="quiet">{about}</p>{problems}\n{body}\n'
-        '<p class="quiet">Every number is in <a href="report.json">report.json</a>, every mask in '
-        f'<a href="{report["files"]["result"]}">{report["files"]["result"]}</a>.</p></main></body></html>\n'
+        f'<body><main><h1>{title}</h1>\n<p class="quiet">{about}</p>{faults}\n{body}\n'
+        f'<p class="quiet">{end}</p></main></body></html>\n'
     )
 
 
-def _section(title: str, body: str) -> str:
+def section(title: str, body: str) -> str:
+    """A part of the page under a heading."""
     return f"<section><h2>{title}</h2>\n{body}</section>"
 
 
@@ -92,14 +101,14 @@ def _film(report: Mapping[str, Any]) -> str:
 def _frames(report: Mapping[str, Any]) -> str:
     counts = [(report["frames"][key], key.replace("_", " ")) for key in FRAMES]
     objects = [(report["objects"][key], key.replace("_", " ")) for key in ("tracks", "object_frames", "invisible")]
-    return _tiles([*counts, *objects])
+    return tiles([*counts, *objects])
 
 
 def _accuracy(report: Mapping[str, Any]) -> str:
     head = "<tr><th></th>" + "".join(f"<th>{title}</th>" for _, title in COLUMNS) + "</tr>"
     rows = []
     for method, numbers in report["accuracy"].items():
-        cells = "".join(f"<td>{_number(numbers[key])}</td>" for key, _ in COLUMNS)
+        cells = "".join(f"<td>{number(numbers[key])}</td>" for key, _ in COLUMNS)
         row_class = OURS if method == "model" else ""
         rows.append(f"<tr{row_class}><td>{NAMES[method]}</td>{cells}</tr>")
     ours, scored = report["accuracy"]["model"], report["scored"]
@@ -112,17 +121,17 @@ def _accuracy(report: Mapping[str, Any]) -> str:
 
 def _over_time(found: Mapping[str, Any]) -> str:
     invisible, ids, order = found["invisible"], found["ids"], found["order"]
-    tiles = [
+    shown = [
         (
-            _number(invisible["miou_invisible"]),
+            number(invisible["miou_invisible"]),
             f"mean IoU hidden wholly ({invisible['invisible_frames']} object-frames)",
         ),
         (str(invisible["ghost_frames"]), f"of {invisible['left_frames']} object-frames outside the image have a mask"),
         (str(ids["id_switches"]), f"id switches of {ids['id_objects']} objects"),
         (str(ids["id_takeovers"]), "ids taken over from another object"),
-        (_number(order["order_placed"]), f"percent of {order['order_pairs']} pairs in the right order"),
-        (_number(order["occluded_by_precision"]), "percent of occluded_by are right"),
-        (_number(order["occluded_by_recall"]), "percent of those who hide are named"),
+        (number(order["order_placed"]), f"percent of {order['order_pairs']} pairs in the right order"),
+        (number(order["occluded_by_precision"]), "percent of occluded_by are right"),
+        (number(order["occluded_by_recall"]), "percent of those who hide are named"),
     ]
     head = "<tr><th>change from frame to frame, percent</th><th>whole mask</th><th>hidden part</th></tr>"
     truth = found["flicker"]["model"]
@@ -130,27 +139,31 @@ def _over_time(found: Mapping[str, Any]) -> str:
     rows.append(("the truth itself", truth["flicker_truth"], truth["flicker_hidden_truth"]))
     lines = "".join(
         f"<tr{OURS if name == NAMES['model'] else ''}><td>{name}</td>"
-        f"<td>{_number(whole)}</td><td>{_number(part)}</td></tr>"
+        f"<td>{number(whole)}</td><td>{number(part)}</td></tr>"
         for name, whole, part in rows
     )
     note = (
         f"{truth['flicker_pairs']} pairs of adjacent frames of objects hidden by more than 5 %: 1 - IoU of the masks, "
         "the earlier one moved along with the object."
     )
-    return f'{_tiles(tiles)}<table>{head}{lines}</table><p class="quiet">{note}</p>'
+    return f'{tiles(shown)}<table>{head}{lines}</table><p class="quiet">{note}</p>'
 
 
-def _tiles(numbers: Sequence[tuple[Any, str]]) -> str:
-    return '<div class="tiles">' + "".join(f"<div><b>{number}</b>{name}</div>" for number, name in numbers) + "</div>"
+def tiles(numbers: Sequence[tuple[Any, str]]) -> str:
+    """Large numbers, each above what it counts."""
+    return '<div class="tiles">' + "".join(f"<div><b>{value}</b>{name}</div>" for value, name in numbers) + "</div>"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """The number as a cell shows it, a dash if there is none."""
     return "&ndash;" if value is None else f"{value:.1f}"
 
 
-def _svg(text: str) -> str:
-    return _picture("svg+xml", text.encode(), "plot")
+def svg(text: str) -> str:
+    """A plot as an image inside the page."""
+    return picture("svg+xml", text.encode(), "plot")
 
 
-def _picture(kind: str, data: bytes, name: str) -> str:
+def picture(kind: str, data: bytes, name: str) -> str:
+    """An image inside the page; kind: png, jpeg or svg+xml."""
     return f'<img alt="{name}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
