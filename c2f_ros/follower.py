@@ -109,11 +109,20 @@ class Follower:
         """How everything moved since the last frame; sought once for `foresee` and `advance` of one frame."""
         if self._flow is None or self._flow.stamp_ns != stamp_ns:
             gray = small_gray(pixels, encoding)
-            self._flow = Flow(stamp_ns, gray, *self._motions(gray))
+            self._flow = Flow(stamp_ns, gray, *self._motions(gray, stamp_ns))
         return self._flow
 
-    def _motions(self, gray: ByteArray) -> tuple[dict[str, Similarity], Similarity | None]:
+    def _motions(self, gray: ByteArray, stamp_ns: int) -> tuple[dict[str, Similarity], Similarity | None]:
         if self._gray is None or self._labels is None or self._gray.shape != gray.shape:
             return {}, None
-        found, background = find_motions(self._gray, gray, list(self._seen.values()), self._labels)
+        drifts = [self._drift(key, stamp_ns) for key in self._seen]
+        found, background = find_motions(self._gray, gray, list(self._seen.values()), self._labels, drifts)
         return {key: motion for key, motion in zip(self._seen, found, strict=True) if motion is not None}, background
+
+    def _drift(self, key: str, stamp_ns: int) -> tuple[float, float] | None:
+        """How far the object should have moved against the background since the last frame; None if not known."""
+        place = self._places[key]
+        if not place.is_measured:
+            return None
+        duration = (stamp_ns - place.stamp_ns) * 1e-9
+        return place.velocity[0] * duration, place.velocity[1] * duration

@@ -20,7 +20,8 @@ EXTENT_GROWTH = 0.25
 EXTENT_SCALE = 1.5
 """The crop's side is at least this many times the extent's longer side."""
 VELOCITY_SHARE = 0.3
-"""Of the newest measurement in the velocity that is kept."""
+"""Of the newest measurement in the velocity that is kept, if all of the extent is seen; less where less is: points on
+the sliver beside an occluder follow the occluder, and just these frames come before an object vanishes."""
 VELOCITY_MEMORY_S = 1.0
 """An unseen object's own velocity fades with this time constant: then it moves like the background."""
 
@@ -69,7 +70,7 @@ def next_place(
         step = motion
         own, other = motion.at(x, y), behind.at(x, y)
         measured = ((own[0] - other[0]) / duration, (own[1] - other[1]) / duration)
-        share = VELOCITY_SHARE if is_measured else 1.0
+        share = VELOCITY_SHARE * _shown_share(place.extent, visible) if is_measured else 1.0
         velocity = tuple(old + share * (new - old) for old, new in zip(velocity, measured, strict=True))
         is_measured = True
     moved = _moved(place.extent, step)
@@ -117,6 +118,12 @@ def _renewed(moved: Extent, seen: Extent, kept: float) -> Extent:
     low = (_low(old, new, kept, wide) for old, new in zip(moved[:2], seen[:2], strict=True))
     high = (-_low(-old, -new, kept, wide) for old, new in zip(moved[2:], seen[2:], strict=True))
     return (*low, *high)
+
+
+def _shown_share(extent: Extent, visible: Box | None) -> float:
+    """Share of the extent that the box of visible pixels covers, 0..1; 1 where nothing is known."""
+    area = (extent[2] - extent[0]) * (extent[3] - extent[1])
+    return 1.0 if visible is None else min(1.0, visible.width * visible.height / max(area, 1.0))
 
 
 def _low(old: float, new: float, kept: float, most: float) -> float:

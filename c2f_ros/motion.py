@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +20,8 @@ LEAST_POINTS, LEAST_FOR_SCALE = 3, 8
 """Found points that a shift, and a change of size, must rest on."""
 MOST_GROWTH = 1.15
 """An object does not grow or shrink more than this in one frame; more is a fault of the flow."""
-WINDOW = 15
+WINDOW, NEAR_WINDOW = 15, 9
+"""Sides of the patches that are compared: sought anywhere, and near where they should be."""
 
 _TO_GRAY = {
     "rgb8": cv2.COLOR_RGB2GRAY,
@@ -68,30 +70,83 @@ def small_gray(pixels: ByteArray, encoding: str) -> ByteArray:
 
 
 def find_motions(
-    before: ByteArray, now: ByteArray, seen: Sequence[PlacedMask], labels: NDArray[np.integer]
+    before: ByteArray,
+    now: ByteArray,
+    seen: Sequence[PlacedMask],
+    labels: NDArray[np.integer],
+    drifts: Sequence[tuple[float, float] | None] = (),
 ) -> tuple[list[Similarity | None], Similarity | None]:
     """How each object moved, and the background; None where too little was found again.
 
     before, now: of `small_gray`, equal shapes. seen: the objects' visible masks in the frame before, in pixels of the
-    whole image; labels [H, W] of that frame, 0 where no instance is.
+    whole image; labels [H, W] of that frame, 0 where no instance is. drifts: how each object should have moved against
+    the background, in pixels (x, y), None where nothing is known. It matters for slivers at an occluder's edge: sought
+    from afar, their points follow the occluder; sought from where they should be, they are found.
     """
-    shrink = before.shape[1] / labels.shape[1]
+    flow = _Flow(before, now, before.shape[1] / labels.shape[1], labels.shape)
     sets = [_points(mask.mask, mask.box.x0, mask.box.y0, OBJECT_POINTS) for mask in seen]
     sets.append(_background(labels))
-    points = np.concatenate(sets).astype(np.float32)
+    points = np.concatenate(sets).astype(np.float32) + 0.5
     if not len(points):
         return [None] * len(seen), None
-    small = ((points + 0.5) * shrink - 0.5).reshape(-1, 1, 2)
-    moved, is_found, _ = cv2.calcOpticalFlowPyrLK(before, now, small, None, winSize=(WINDOW, WINDOW), maxLevel=3)
-    target = (moved.reshape(-1, 2) + 0.5) / shrink
-    inside = (target >= 0).all(1) & (target[:, 0] <= labels.shape[1]) & (target[:, 1] <= labels.shape[0])
-    good = (is_found.ravel() == 1) & inside
     ends = np.cumsum([len(part) for part in sets])
-    found = [
-        fit_similarity(points[start:end][good[start:end]] + 0.5, target[start:end][good[start:end]])
-        for start, end in zip(np.append(0, ends[:-1]), ends, strict=True)
-    ]
-    return found[:-1], found[-1]
+    parts = [slice(start, end) for start, end in zip(np.append(0, ends[:-1]), ends, strict=True)]
+    found, is_found, _ = flow.track(points, None)
+    motions = [_fit(points[part], found[part], is_found[part]) for part in parts]
+    rows = [row for row, drift in enumerate(drifts) if drift is not None and len(sets[row])]
+    if rows:
+        behind, starts = motions[-1] or STILL, points.copy()
+        for row in rows:
+            starts[parts[row]] = starts[parts[row]] * behind.scale + (behind.dx, behind.dy) + drifts[row]
+        own = np.concatenate([np.arange(len(points))[parts[row]] for row in rows])
+        first, second = (flow.track(points[own], start[own]) for start in (found, starts))
+        begin = 0
+        for row in rows:
+            part = slice(begin, begin := begin + len(sets[row]))
+            if _misfit(second, part) <= _misfit(first, part):
+                motions[row] = _fit(points[own][part], second[0][part], second[1][part]) or motions[row]
+    return motions[:-1], motions[-1]
+
+
+Tracked = tuple[NDArray[np.float32], BoolArray, NDArray[np.float32]]
+"""Where points are now [n, 2], whether they were found inside the image [n], and how badly they fit [n]."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Flow:
+    """Two gray images, `shrink` times as large as the whole ones, of `size` (rows, columns)."""
+
+    before: ByteArray
+    now: ByteArray
+    shrink: float
+    size: tuple[int, ...]
+
+    def track(self, points: NDArray[np.float32], starts: NDArray[np.float32] | None) -> Tracked:
+        """Seek points [n, 2] of the whole image again: anywhere, or near `starts` [n, 2], in a smaller window."""
+        small = self._small(points)
+        if starts is None:
+            how: dict[str, Any] = {"winSize": (WINDOW, WINDOW), "maxLevel": 3}
+            moved, is_found, misfit = cv2.calcOpticalFlowPyrLK(self.before, self.now, small, None, **how)
+        else:
+            how = {"winSize": (NEAR_WINDOW, NEAR_WINDOW), "maxLevel": 0, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
+            start = self._small(starts)
+            moved, is_found, misfit = cv2.calcOpticalFlowPyrLK(self.before, self.now, small, start, **how)
+        target = (moved.reshape(-1, 2) + 0.5) / self.shrink
+        inside = (target >= 0).all(1) & (target[:, 0] <= self.size[1]) & (target[:, 1] <= self.size[0])
+        return target, (is_found.ravel() == 1) & inside, misfit.ravel()
+
+    def _small(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        return (points * self.shrink - 0.5).reshape(-1, 1, 2).astype(np.float32)
+
+
+def _fit(before: NDArray[np.float32], now: NDArray[np.float32], is_found: BoolArray) -> Similarity | None:
+    return fit_similarity(before[is_found], now[is_found])
+
+
+def _misfit(tracked: Tracked, part: slice) -> float:
+    """Of the part's points that were found; infinite where too few were."""
+    is_found = tracked[1][part]
+    return float(np.median(tracked[2][part][is_found])) if is_found.sum() >= LEAST_POINTS else float("inf")
 
 
 def fit_similarity(before: FloatArray, now: FloatArray) -> Similarity | None:

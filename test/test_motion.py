@@ -68,3 +68,23 @@ def test_the_gray_image_keeps_small_sizes_and_bounds_large_ones(encoding, channe
     shape = (channels,) if channels else ()
     assert small_gray(np.zeros((30, 40, *shape), np.uint8), encoding).shape == (30, 40)
     assert small_gray(np.zeros((720, 1280, *shape), np.uint8), encoding).shape == (225, LONGEST)
+
+
+def test_a_sliver_beside_an_occluder_is_found_where_it_should_be_not_dragged_along():
+    """24 columns are left of an object that runs 10 columns a frame behind a still wall."""
+    height, width = 192, 320
+    back, front, wall = textured(height, width), textured(80, 80, 1), textured(height, 80, 2)
+
+    def shown(x: int) -> tuple[np.ndarray, np.ndarray]:
+        pixels, labels = back.copy(), np.zeros((height, width), np.uint8)
+        pixels[60:140, x : x + 80], labels[60:140, x : x + 80] = front, 1
+        pixels[:, 160:240], labels[:, 160:240] = wall, 2
+        return small_gray(pixels, "rgb8"), labels
+
+    (before, labels), (now, _) = shown(136), shown(146)
+    seen = [place(labels == 1), place(labels == 2)]
+    (dragged, _), _ = find_motions(before, now, seen, labels)
+    (found, still), _ = find_motions(before, now, seen, labels, [(11.0, 0.0), None])
+    assert abs(dragged.at(148.0, 100.0)[0] - 158.0) > 4.0
+    assert found.at(148.0, 100.0)[0] == pytest.approx(158.0, abs=1.0)
+    assert still.at(200.0, 96.0) == pytest.approx((200.0, 96.0), abs=0.5)
