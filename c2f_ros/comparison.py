@@ -154,7 +154,8 @@ def _shared(sides: tuple[Side, ...]) -> list[int]:
 
 
 def _tracks(sides: tuple[Side, ...]) -> tuple[dict[str, dict[str, Any]], Agreement, list[list[float | None]]]:
-    agreement, means = Agreement(), []
+    agreement = Agreement()
+    means: list[list[float | None]] = []
     has_truth = any(side.scoring.rows for side in sides)
     keys = ("frame", "occlusion", "agreement")
     tracks: dict[str, dict[str, Any]] = {}

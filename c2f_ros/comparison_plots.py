@@ -63,7 +63,7 @@ def _difference(track: Mapping[str, Any]) -> float:
     """Sum over frames of how far the two models are apart."""
     if "iou" in track:
         pairs = zip(*track["iou"], strict=True)
-        return sum(abs(a - b) for a, b in pairs if a is not None and b is not None)
+        return float(sum(abs(a - b) for a, b in pairs if a is not None and b is not None))
     return sum(1.0 if value is None else 1.0 - value for value in track["agreement"])
 
 
