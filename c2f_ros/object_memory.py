@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ NO_MOTION = (1.0, 0.0, 0.0)
 
 
 class ObjectMemory:
-    """The states of at most `slots` objects, in arrays that are made once; objects are told apart by serials.
+    """The states of at most `slots` objects, in arrays that are made once (and as much again to gather a batch's);
+    objects are told apart by serials.
 
     An object gets a slot when it is first written, all zero whoever had it before, and keeps it until it is not among
     those to `keep`, or until all slots are taken and it is the one that was written longest ago. One thread only.
@@ -35,6 +36,7 @@ class ObjectMemory:
         self._states: dict[str, FloatArray] = {
             s.name: np.zeros((slots, *frames.get(s.name, ()), *s.shape), np.float32) for s in temporal.state
         }
+        self._gathered = {name: np.empty_like(array) for name, array in self._states.items()}
         self._ages = np.full((slots, temporal.window), -1, np.int64)
         self._frames = np.zeros(slots, np.int64)
         self._views: list[tuple[Box, Similarity] | None] = [None] * slots
@@ -79,21 +81,19 @@ class ObjectMemory:
         return counted if len(self._rings) < len(self._states) else min(counted, self.temporal.window)
 
     def inputs(self, batch: Batch) -> dict[str, NDArray[Any]]:
-        """The graph inputs that carry the states of the batch's objects, as `contract.state_inputs` lists them."""
-        count, given = len(batch.serials), [name for name, _ in state_inputs(self.temporal)]
+        """The graph inputs that carry the states of the batch's objects, as `contract.state_inputs` lists them.
+
+        They are valid until the next call: the states' arrays are always the same ones.
+        """
         slots = [self._slots.get(serial) for serial in batch.serials]
-        rows = [row for row, slot in enumerate(slots) if slot is not None]
-        taken = [slot for slot in slots if slot is not None]
         found: dict[str, NDArray[Any]] = {}
-        for name in given:
+        for name, _ in state_inputs(self.temporal):
             if name == "warp":
                 found[name] = self._warp(batch, slots)
             elif name == "ages":
-                found[name] = np.full((count, self.temporal.window), -1, np.int64)
-                found[name][rows] = self._ages[taken]
+                found[name] = _gathered(self._ages, slots, np.empty((len(slots), self.temporal.window), np.int64), -1)
             else:
-                found[name] = np.zeros((count, *self._states[name].shape[1:]), np.float32)
-                found[name][rows] = self._states[name][taken]
+                found[name] = _gathered(self._states[name], slots, self._room(name, len(slots)), 0)
         return found
 
     def write(self, batch: Batch, outputs: Mapping[str, NDArray[Any]]) -> None:
@@ -114,6 +114,12 @@ class ObjectMemory:
                 target[place if name in self._rings else ...] = values[row]
             self._frames[slot] += 1
             self._views[slot] = batch.boxes[row], batch.anchors[row]
+
+    def _room(self, name: str, count: int) -> FloatArray:
+        """Where the state of so many objects is gathered: new memory each time would cost several times the copy."""
+        if count > self.slots:
+            return np.empty((count, *self._states[name].shape[1:]), np.float32)
+        return self._gathered[name][:count]
 
     def _warp(self, batch: Batch, slots: list[int | None]) -> FloatArray:
         warp = np.empty((len(slots), 3), np.float32)
@@ -140,3 +146,10 @@ class ObjectMemory:
         ages[ages >= 0] += 1
         ages[place] = 0
         return place
+
+
+def _gathered(array: NDArray[Any], slots: Sequence[int | None], out: NDArray[Any], blank: int) -> NDArray[Any]:
+    """`out`, row by row the slot's values, or `blank` where an object has no slot."""
+    for row, slot in enumerate(slots):
+        out[row] = blank if slot is None else array[slot]
+    return out

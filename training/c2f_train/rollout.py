@@ -46,7 +46,7 @@ def roll_out(first: Step, second: Step, image: FloatArray, masks: FloatArray, te
         for step, memory in zip((first, second), memories, strict=True):
             given = {"image": batch.image, "masks": batch.masks, **memory.inputs(batch)}
             if not found:
-                inputs = given
+                inputs = {name: array.copy() for name, array in given.items()}
             found.append(step(given))
             memory.write(batch, found[-1])
         difference = float(np.maximum(difference, largest_difference(*found)))
