@@ -39,8 +39,9 @@ def chosen_tracks(tracks: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def tracks_plot(tracks: Mapping[str, Mapping[str, Any]], chosen: Sequence[str], labels: Sequence[str]) -> str:
     """A panel for each of `chosen`: IoU of both models over time, or without truth the IoU of one with the other; grey:
     the hidden share."""
-    rows = -(-len(chosen) // PANELS_PER_ROW)
-    figure, axes = figure_of(rows, PANELS_PER_ROW, 12.0, 1.9 * rows)
+    columns = min(len(chosen), PANELS_PER_ROW)
+    rows = -(-len(chosen) // columns)
+    figure, axes = figure_of(rows, columns, 12.0, 1.9 * rows)
     for axis, name in zip(axes, chosen, strict=False):
         track = tracks[name]
         frames = range(track["frame"][0], track["frame"][-1] + 1)

@@ -36,7 +36,8 @@ def test_nearly_all_pairs_are_in_the_right_order_even_where_no_evidence_is_visib
 
 
 def test_objects_that_are_hidden_wholly_have_a_place_too():
-    clip, count = generate_clip(CONFIG, 6, 3), 0
+    crowded = SceneConfig(height=64, width=96, objects_min=16, objects_max=18)
+    clip, count = generate_clip(crowded, 3, 0), 0
     for seen, whole in zip(clip.visible(), clip.amodal, strict=True):
         order = find_order([place(mask) for mask in seen], [place(mask) for mask in whole])
         assert sorted(order.front_to_back) == list(range(len(whole)))
