@@ -4,6 +4,9 @@ import dataclasses
 import math
 
 import pytest
+
+pytest.importorskip("onnx", reason="toy models are made with onnx, which comes with the training package")
+
 from scenes import STEP_NS, Thing, rectangle, scene
 from toy_bundles import stream_bundle
 
