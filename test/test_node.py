@@ -333,3 +333,34 @@ def test_an_exception_in_activate_is_logged_and_the_node_can_be_configured_again
     ros.peer.until_matched(node)
     ros.peer.send(5)
     ros.peer.until(lambda: stamps(ros.peer.results) == [5])
+
+
+def test_an_object_that_upstream_no_longer_sends_is_published_as_invisible_until_a_gap(ros, tmp_path, capfd):
+    """A streaming model in the real node: hidden objects, their diagnostics, and memory that is dropped aloud."""
+    pytest.importorskip("onnx", reason="toy models are made with onnx, which comes with the training package")
+    from toy_bundles import stream_bundle
+
+    from c2f_ros.records import Status
+
+    model = str(stream_bundle(tmp_path / "m").folder)
+    node = ros.start(model=model, diagnostics__period_s=0.1, max_objects=4)
+    activate(node)
+    ros.peer.until_matched(node)
+
+    def answer(stamp_ns: int, labels) -> list[tuple[str, int, int]]:
+        ros.peer.send(stamp_ns, labels)
+        ros.peer.until(lambda: stamp_ns in stamps(ros.peer.results))
+        return [(i.track_id, i.status, i.frames_used) for i in ros.peer.results[-1].instances]
+
+    first, step_ns = 5_000_000_000, 50_000_000
+    for k in range(3):
+        assert answer(first + k * step_ns, LABELS)[0][0] == "1"
+    one = np.where(LABELS == 2, LABELS, 0).astype(np.uint8)
+    assert answer(first + 3 * step_ns, one) == [("2", Status.OK, 4), ("1", Status.INVISIBLE, 4)]
+    hidden = ros.peer.results[-1].instances[1]
+    assert hidden.visible.roi.width == 0 and hidden.amodal.roi.width > 0 and 0.9 < hidden.score < 1.0
+    ros.peer.until(lambda: ros.peer.diagnostics and ros.peer.last().get("hidden_tracks") == "1")
+    assert answer(first + 10_000_000_000, one) == [("2", Status.SHORT_WINDOW, 1)]
+    ros.peer.until(lambda: ros.peer.last()["memory_drops"] == "1")
+    assert ros.peer.last()["state_bytes"].endswith(f" of {8 * node._pipeline.manifest.temporal.state_bytes}")
+    assert "no frame came for" in "".join(capfd.readouterr())

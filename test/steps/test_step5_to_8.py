@@ -1,5 +1,7 @@
 """Batch, engine, paste, publish: shapes, faults, and what is promised of every published mask."""
 
+import tracemalloc
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +14,10 @@ from c2f_ros.metrics import expected_iou
 from c2f_ros.parameters import make_parameters
 from c2f_ros.pipeline import Pipeline
 from c2f_ros.records import Batch, MaskProbabilities, Status
+from c2f_ros.steps.step3_identity import Identities
+from c2f_ros.steps.step4_observe import WindowStore
 from c2f_ros.steps.step6_engine import run_engine
+from c2f_ros.steps.step7_paste import paste_back, predict_whole
 from c2f_ros.steps.step8_publish import to_message
 
 
@@ -82,6 +87,22 @@ def test_occlusion_ratio_and_occluders_follow_from_the_masks():
     assert third.occluded_by == () and third.occlusion_ratio == 0.0
 
 
+def test_pasting_back_takes_memory_for_the_objects_not_for_the_image():
+    """Twenty objects of 60 x 60 pixels in an image of 3000 x 4000: one mask of the image's size is 12 MB."""
+    labels = np.zeros((3000, 4000), np.uint8)
+    for k in range(20):
+        labels[140 * k : 140 * k + 60, 190 * k : 190 * k + 60] = k + 1
+    model = manifest()
+    model = replace(model, crop=replace(model.crop, min_side_fraction=0.0))
+    observed = WindowStore(model, 32, 1.0).observe(Identities(False, 0.3, 2).assign(paired(labels)))
+    answer = MaskProbabilities(np.ones((20, 64, 64), np.float32), np.ones(20, np.int64))
+    tracemalloc.start()
+    result = paste_back(observed, answer, predict_whole(observed, answer, model), model, "other_instances")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(result.instances) == 20 and peak < 3e6
+
+
 def test_objects_beyond_the_limit_are_published_as_not_inferred():
     result = infer(labels_with((0, 0, 10, 10), (20, 0, 23, 3)), max_objects=1)
     assert [i.status for i in result.instances] == [Status.OK, Status.NOT_INFERRED]
@@ -123,7 +144,7 @@ def test_images_and_masks_of_different_size_are_refused():
 
 
 class PlainTypes:
-    amodal_array = amodal_instance = instance_mask = region = SimpleNamespace
+    amodal_array = amodal_instance = instance_mask = region = occlusion_cycle = SimpleNamespace
 
     @staticmethod
     def data(data):
