@@ -10,7 +10,9 @@ pytest.importorskip("onnx", reason="toy models are made with onnx, which comes w
 from scenes import STEP_NS, Thing, rectangle, scene
 from toy_bundles import stream_bundle
 
+import c2f_ros.follower
 from c2f_ros.contract import InputError
+from c2f_ros.follower import Follower
 from c2f_ros.geometry import count_common, union
 from c2f_ros.parameters import make_parameters
 from c2f_ros.pipeline import Pipeline
@@ -271,6 +273,20 @@ def test_of_two_hidden_objects_each_is_recognized_as_itself(start):
     rows = {item.track_id: item.visible.box.y0 // 3 for item in result.instances}
     assert rows == {"a": 24, "b": 52, "cart": 20}
     assert line.counts.reassociated == 2
+
+
+def test_an_unseen_object_is_put_where_it_was_foreseen_and_flow_is_sought_once_a_frame(toy, monkeypatch):
+    calls, seek = [], c2f_ros.follower.find_motions
+    monkeypatch.setattr(c2f_ros.follower, "find_motions", lambda *given: calls.append(1) or seek(*given))
+    follower = Follower(toy.manifest.crop, ["visible"], 2.0)
+    for k in range(4):
+        pair = scene(k * STEP_NS, Thing("cup" if k < 3 else "", (20 + 2 * k, 30, 44 + 2 * k, 54)), pan=k)
+        pixels, seen = pair.frame.pixels, {i.upstream_id: i.visible for i in pair.instances.instances}
+        foreseen = follower.foresee(pixels, "rgb8", k * STEP_NS, ["cup"] if k else [])
+        follower.advance(pixels, "rgb8", pair.instances.labels, seen, k * STEP_NS)
+    assert follower.place("cup") == foreseen["cup"]
+    assert foreseen["cup"].center[0] == pytest.approx(3 * 38, abs=3)
+    assert len(calls) == 3
 
 
 def test_visible_objects_come_first_where_there_is_no_room_for_all(start):
