@@ -96,6 +96,10 @@ def test_an_image_model_s_crops_are_squares_around_what_is_seen():
     assert raw.rgb.shape == (6, 4, 3, 32, 32)
 
 
+def test_a_followed_track_has_the_value_range_that_its_image_stages_were_trained_with():
+    assert SPEC == input_spec(replace(CROP, rule="square"), MASK_CHANNELS)
+
+
 def test_frames_come_out_in_the_network_s_value_range():
     raw = batch(moving_store(1))
     image, masks, amodal, truth, warp = to_frames(raw, torch.device("cpu"))

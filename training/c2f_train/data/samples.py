@@ -41,7 +41,7 @@ MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 def input_spec(crop: CropSpec, mask_channels: tuple[str, ...] = MASK_CHANNELS) -> InputSpec:
     """The value range of a network trained on crops of this rule; the manifest repeats it."""
-    mean, std = (MEAN, STD) if crop.rule == "square" else ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    mean, std = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)) if crop.rule == "stretched" else (MEAN, STD)
     return InputSpec("rgb", mean, std, mask_channels)
 
 
