@@ -1,6 +1,7 @@
 # make demo        a short film of the node at work, made here from nothing
 # make test        lint and all tests
 # make train-nano  train models/c2f_nano again, from nothing; takes hours, and goes on where it was stopped
+# make train-nano-video  train models/c2f_nano_video, the model with a memory, after c2f_nano; hours, resumes
 # make lint        ruff and codespell only
 # make clean       remove everything that these made, but for training runs
 
@@ -14,7 +15,7 @@ ALSO ?= $(wildcard ../shared/data/movid_a_sample ../shared/data/drive_sample)
 # `$(call in,PROFILE) COMMAND` runs COMMAND in .venv, which it makes or mends first.
 in = $(PYTHON) scripts/environment.py $(1) --
 
-.PHONY: help demo test train-nano lint clean python
+.PHONY: help demo test train-nano train-nano-video lint clean python
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -36,6 +37,11 @@ lint: | python
 
 train-nano: | python
 	@$(call in,train) c2f-train all --config training/configs/nano.yaml --work $(WORK) --out $(MODEL) \
+	  $(if $(strip $(ALSO)),--also $(ALSO))
+
+# The stages of c2f_nano, then the memory; both may share WORK.
+train-nano-video: | python
+	@$(call in,train) c2f-train all --config training/configs/nano_video.yaml --work $(WORK) --out models/c2f_nano_video \
 	  $(if $(strip $(ALSO)),--also $(ALSO))
 
 clean:

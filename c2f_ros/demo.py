@@ -26,7 +26,7 @@ from c2f_ros.report_text import report_lines
 from c2f_ros.sources.generated import ClipRequest
 from c2f_ros.sources.opening import open_generator
 
-SEED = 19
+SEED = 21
 FRAMES, RATE_HZ = 48, 10.0
 HEIGHT, WIDTH = 384, 512
 OBJECTS = (9, 12)
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
 def draw_bag(bag: Path, seed: int) -> BagSummary:
     """Draw a scene and write it into `bag`, replacing an older one. Raises ContractError without the generator."""
     remove_bag(bag)
-    request = ClipRequest(seed, FRAMES, HEIGHT, WIDTH, OBJECTS, ORBIT_DEGREES, ELEVATION)
+    request = ClipRequest(seed, FRAMES, HEIGHT, WIDTH, OBJECTS, ORBIT_DEGREES, ELEVATION, movers=True)
     with open_generator(request, RATE_HZ) as source:
         return write_bag(bag, source.frames, BagOptions())
 

@@ -26,7 +26,7 @@ class Flow:
     stamp_ns: int
     gray: ByteArray
     moved: Mapping[str, Similarity]
-    background: Similarity | None
+    scene: Similarity | None
 
 
 class Follower:
@@ -59,8 +59,8 @@ class Follower:
 
     def foresee(self, pixels: ByteArray, encoding: str, stamp_ns: int, keys: Collection[str]) -> dict[str, Place]:
         """Where these objects will be in the frame that is given to `advance` next, if no pixel of them is visible."""
-        background = self._look(pixels, encoding, stamp_ns).background
-        return {key: next_place(self._places[key], stamp_ns, None, None, background) for key in keys}
+        scene = self._look(pixels, encoding, stamp_ns).scene
+        return {key: next_place(self._places[key], stamp_ns, None, None, scene) for key in keys}
 
     def advance(
         self,
@@ -77,7 +77,7 @@ class Follower:
         stamp_ns: later than that of the frame before.
         """
         flow = self._look(pixels, encoding, stamp_ns)
-        moved, background = flow.moved, flow.background
+        moved, scene = flow.moved, flow.scene
         for key in [k for k, p in self._places.items() if k not in visible and stamp_ns - p.seen_ns > self.keep_ns]:
             self.forget(key)
         for key, mask in visible.items():
@@ -85,10 +85,10 @@ class Follower:
             if place is None:
                 self._places[key] = first_place(stamp_ns, mask.box)
             else:
-                self._places[key] = next_place(place, stamp_ns, mask.box, moved.get(key), background)
+                self._places[key] = next_place(place, stamp_ns, mask.box, moved.get(key), scene)
         hidden = [key for key in self._places if key not in visible]
         for key in hidden:
-            self._places[key] = next_place(self._places[key], stamp_ns, None, None, background)
+            self._places[key] = next_place(self._places[key], stamp_ns, None, None, scene)
         self._gray, self._labels, self._seen, self._flow = flow.gray, labels, dict(visible), None
         return [*visible, *sorted(hidden, key=lambda key: -self._places[key].seen_ns)]
 
@@ -116,11 +116,11 @@ class Follower:
         if self._gray is None or self._labels is None or self._gray.shape != gray.shape:
             return {}, None
         drifts = [self._drift(key, stamp_ns) for key in self._seen]
-        found, background = find_motions(self._gray, gray, list(self._seen.values()), self._labels, drifts)
-        return {key: motion for key, motion in zip(self._seen, found, strict=True) if motion is not None}, background
+        found, scene = find_motions(self._gray, gray, list(self._seen.values()), self._labels, drifts)
+        return {key: motion for key, motion in zip(self._seen, found, strict=True) if motion is not None}, scene
 
     def _drift(self, key: str, stamp_ns: int) -> tuple[float, float] | None:
-        """How far the object should have moved against the background since the last frame; None if not known."""
+        """How far the object should have moved against the scene since the last frame; None if not known."""
         place = self._places[key]
         if not place.is_measured:
             return None

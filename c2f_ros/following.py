@@ -22,8 +22,8 @@ EXTENT_SCALE = 1.5
 VELOCITY_SHARE = 0.3
 """Of the newest measurement in the velocity that is kept, if all of the extent is seen; less where less is: points on
 the sliver beside an occluder follow the occluder, and just these frames come before an object vanishes."""
-VELOCITY_MEMORY_S = 1.0
-"""An unseen object's own velocity fades with this time constant: then it moves like the background."""
+VELOCITY_MEMORY_S = 2.0
+"""An unseen object's own velocity fades with this time constant: then it moves like the scene."""
 
 Extent = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels, fractions allowed."""
@@ -32,7 +32,7 @@ Extent = tuple[float, float, float, float]
 @dataclass(frozen=True)
 class Place:
     """Where a track is in a frame. anchor: takes pixels of the track's first frame to this one. velocity: of its centre
-    against the background, pixels per second (x, y). is_measured: whether that rests on anything. seen_ns: stamp of
+    against the scene, pixels per second (x, y). is_measured: whether that rests on anything. seen_ns: stamp of
     the last frame in which a pixel of it was visible."""
 
     stamp_ns: int
@@ -54,12 +54,12 @@ def first_place(stamp_ns: int, visible: Box) -> Place:
 
 
 def next_place(
-    place: Place, stamp_ns: int, visible: Box | None, motion: Similarity | None, background: Similarity | None
+    place: Place, stamp_ns: int, visible: Box | None, motion: Similarity | None, scene: Similarity | None
 ) -> Place:
-    """The track's place in the next frame. visible: None if no pixel of it is seen; motion, background: of
-    `find_motions`. Without a motion of its own it moves like the background and on with its own velocity."""
+    """The track's place in the next frame. visible: None if no pixel of it is seen; motion, scene: of
+    `find_motions`. Without a motion of its own it moves like the scene and on with its own velocity."""
     duration = max((stamp_ns - place.stamp_ns) * 1e-9, 1e-3)
-    behind = background or STILL
+    behind = scene or STILL
     x, y = place.center
     velocity, is_measured = place.velocity, place.is_measured
     if motion is None:

@@ -76,11 +76,15 @@ def find_motions(
     labels: NDArray[np.integer],
     drifts: Sequence[tuple[float, float] | None] = (),
 ) -> tuple[list[Similarity | None], Similarity | None]:
-    """How each object moved, and the background; None where too little was found again.
+    """How each object moved, and the scene; None where too little was found again.
+
+    The scene's motion is a shift, the median over objects and background: what the camera's motion does to things at about
+    the objects' distance. (The background's own is that of things far behind: under a camera that circles a cluster it
+    misleads hidden objects.)
 
     before, now: of `small_gray`, equal shapes. seen: the objects' visible masks in the frame before, in pixels of the
     whole image; labels [H, W] of that frame, 0 where no instance is. drifts: how each object should have moved against
-    the background, in pixels (x, y), None where nothing is known. It matters for slivers at an occluder's edge: sought
+    the scene, in pixels (x, y), None where nothing is known. It matters for slivers at an occluder's edge: sought
     from afar, their points follow the occluder; sought from where they should be, they are found.
     """
     flow = _Flow(before, now, before.shape[1] / labels.shape[1], labels.shape)
@@ -93,11 +97,12 @@ def find_motions(
     parts = [slice(start, end) for start, end in zip(np.append(0, ends[:-1]), ends, strict=True)]
     found, is_found, _ = flow.track(points, None)
     motions = [_fit(points[part], found[part], is_found[part]) for part in parts]
+    scene = _scene(motions, seen, labels.shape)
     rows = [row for row, drift in enumerate(drifts) if drift is not None and len(sets[row])]
     if rows:
-        behind, starts = motions[-1] or STILL, points.copy()
+        shift, starts = scene or STILL, points.copy()
         for row in rows:
-            starts[parts[row]] = starts[parts[row]] * behind.scale + (behind.dx, behind.dy) + drifts[row]
+            starts[parts[row]] += np.add((shift.dx, shift.dy), drifts[row])
         own = np.concatenate([np.arange(len(points))[parts[row]] for row in rows])
         first, second = (flow.track(points[own], start[own]) for start in (found, starts))
         begin = 0
@@ -105,7 +110,26 @@ def find_motions(
             part = slice(begin, begin := begin + len(sets[row]))
             if _misfit(second, part) <= _misfit(first, part):
                 motions[row] = _fit(points[own][part], second[0][part], second[1][part]) or motions[row]
-    return motions[:-1], motions[-1]
+    return motions[:-1], scene
+
+
+def _scene(
+    motions: Sequence[Similarity | None], seen: Sequence[PlacedMask], size: tuple[int, ...]
+) -> Similarity | None:
+    """The median shift of objects, each at its middle, and of the background, at the image's, which counts twice.
+
+    motions: of `seen`, then of the background."""
+    middles = [((m.box.x0 + m.box.x1) / 2, (m.box.y0 + m.box.y1) / 2) for m in seen]
+    middles += [(size[1] / 2, size[0] / 2)] * 2
+    shifts = [
+        np.subtract(motion.at(*middle), middle)
+        for motion, middle in zip([*motions, motions[-1]], middles, strict=True)
+        if motion is not None
+    ]
+    if not shifts:
+        return None
+    x, y = np.median(np.array(shifts), axis=0)
+    return Similarity(1.0, float(x), float(y))
 
 
 Tracked = tuple[NDArray[np.float32], BoolArray, NDArray[np.float32]]

@@ -20,7 +20,7 @@ MISSING = "the generator is not installed: pip install numba, and run from a che
 @dataclass(frozen=True)
 class ClipRequest:
     """What to draw. height, width in pixels; objects: fewest and most; orbit_degrees: camera's turn per frame;
-    elevation: of the camera above the ground, lowest and highest, in degrees."""
+    elevation: of the camera above the ground, lowest and highest, in degrees; movers: whether some objects move."""
 
     seed: int
     frames: int
@@ -29,6 +29,7 @@ class ClipRequest:
     objects: tuple[int, int]
     orbit_degrees: float
     elevation: tuple[float, float]
+    movers: bool = False
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def _run_generator(request: ClipRequest, out: Path) -> None:
     command += ["--clips", "1", "--workers", "1", "--frames", str(request.frames), "--seed", str(request.seed)]
     command += ["--size", str(request.height), str(request.width), "--objects", *map(str, request.objects)]
     command += ["--orbit-degrees", str(request.orbit_degrees), "--elevation", *map(str, request.elevation)]
-    command += ["--sparse-fraction", "0", "--out", str(out)]
+    command += ["--sparse-fraction", "0", "--movers-fraction", str(int(request.movers)), "--out", str(out)]
     done = subprocess.run(command, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode == 0:
         return

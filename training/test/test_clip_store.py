@@ -27,7 +27,7 @@ def test_a_store_gives_back_what_the_sequences_held():
 
 def test_a_mover_s_motion_is_measured_and_the_first_frame_has_none():
     store = moving_store(1)
-    assert store.motion(0, 1) is None and store.background(0) is None
+    assert store.motion(0, 1) is None and store.scene(0) is None
     motions = [store.motion(t, 1) for t in range(2, 6)]
     found = [m for m in motions if m is not None]
     assert found, "the mover was never found again"

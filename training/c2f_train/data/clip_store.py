@@ -29,7 +29,7 @@ from c2f_ros.records import SourceFrame
 from c2f_train.data.samples import visible_masks
 from c2f_train.data.training_sources import Source, read_sequence, sequence_names
 
-VERSION = 1
+VERSION = 2
 AHEAD = 4
 
 
@@ -38,7 +38,7 @@ class ClipArrays:
     """C clips, F frames, R rows: one for each frame and object of its clip.
 
     frame_start [C + 1], row_start [F + 1], offset [F] in frames.u8, size [F, 2] rows and columns, stamp_ns [F],
-    background [F, 3] (scale, dx, dy from the frame before; nan: unknown). Of rows, objects in the clip's order:
+    scene [F, 3] (scale, dx, dy from the frame before; nan: unknown). Of rows, objects in the clip's order:
     motion [R, 3], box [R, 4] and bit [R] of the whole mask (x0, y0, x1, y1; first bit in masks.u8), area [R] of the
     whole mask, seen [R] visible pixels, seen_box [R, 4].
     """
@@ -48,7 +48,7 @@ class ClipArrays:
     offset: NDArray[np.int64]
     size: NDArray[np.int32]
     stamp_ns: NDArray[np.int64]
-    background: FloatArray
+    scene: FloatArray
     motion: FloatArray
     box: NDArray[np.int32]
     bit: NDArray[np.int64]
@@ -107,9 +107,9 @@ class ClipStore:
         row = self.arrays.row_start[frame] + index
         return _similarity(self.arrays.motion[row]) if self.arrays.seen[row] else None
 
-    def background(self, frame: int) -> Similarity | None:
-        """The same of the background."""
-        return _similarity(self.arrays.background[frame])
+    def scene(self, frame: int) -> Similarity | None:
+        """The same of the scene."""
+        return _similarity(self.arrays.scene[frame])
 
 
 def _similarity(values: FloatArray) -> Similarity | None:
@@ -193,7 +193,7 @@ def piece_of(sequence: Sequence[SourceFrame]) -> _Piece:
     table = np.zeros(max(ids, default=0) + 1, np.uint16)
     table[ids] = np.arange(1, len(ids) + 1)
     frames, masks = bytearray(), bytearray()
-    offset, size, background, motions, boxes, bits, areas, seen, seen_boxes = ([] for _ in range(9))
+    offset, size, scene, motions, boxes, bits, areas, seen, seen_boxes = ([] for _ in range(9))
     before = None
     for frame in sequence:
         known = np.where(frame.labels < len(table), frame.labels, 0)
@@ -206,7 +206,7 @@ def piece_of(sequence: Sequence[SourceFrame]) -> _Piece:
         offset.append(len(frames))
         size.append(labels.shape)
         frames += np.ascontiguousarray(frame.rgb).tobytes() + labels.tobytes()
-        background.append(behind)
+        scene.append(behind)
         motions += moved or [NOTHING] * len(ids)
         for index, identity in enumerate(ids):
             about = frame.objects.get(identity)
@@ -221,7 +221,7 @@ def piece_of(sequence: Sequence[SourceFrame]) -> _Piece:
     arrays = ClipArrays(
         np.array([0, count], np.int64), np.arange(count + 1, dtype=np.int64) * len(ids), np.array(offset, np.int64),
         np.array(size, np.int32).reshape(-1, 2), np.array([f.stamp_ns for f in sequence], np.int64),
-        np.array(background, np.float32).reshape(-1, 3), np.array(motions, np.float32).reshape(-1, 3),
+        np.array(scene, np.float32).reshape(-1, 3), np.array(motions, np.float32).reshape(-1, 3),
         np.array(boxes, np.int32).reshape(-1, 4), np.array(bits, np.int64), np.array(areas, np.int32),
         np.array(seen, np.int32), np.array(seen_boxes, np.int32).reshape(-1, 4),
     )  # fmt: skip
@@ -235,7 +235,7 @@ NOTHING: Values = (float("nan"),) * 3
 def _motions(
     before: tuple[ByteArray, list[PlacedMask], NDArray] | None, gray: ByteArray
 ) -> tuple[list[Values], Values]:
-    """Motions of the objects and of the background; an empty list and nan in the first frame."""
+    """Motions of the objects and of the scene; an empty list and nan in the first frame."""
     if before is None or before[0].shape != gray.shape:
         return [], NOTHING
     found, behind = find_motions(before[0], gray, before[1], before[2])

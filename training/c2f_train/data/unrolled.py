@@ -173,7 +173,7 @@ def _cut_track(
             at = first_place(stamp, given or truth.box)
         elif frame != before:
             motions = [None if given is None else store.motion(k, index) for k in range(before + 1, frame + 1)]
-            behind = [store.background(k) for k in range(before + 1, frame + 1)]
+            behind = [store.scene(k) for k in range(before + 1, frame + 1)]
             at = next_place(at, stamp, given, _composed(motions), _composed(behind))
         if crop.rule == "followed":
             new_box = _jittered(followed_crop(at, given, *labels.shape, crop), jitter)
