@@ -78,9 +78,9 @@ def find_motions(
 ) -> tuple[list[Similarity | None], Similarity | None]:
     """How each object moved, and the scene; None where too little was found again.
 
-    The scene's motion is a shift, the median over objects and background: what the camera's motion does to things at about
-    the objects' distance. (The background's own is that of things far behind: under a camera that circles a cluster it
-    misleads hidden objects.)
+    The scene's motion is a shift, the median over objects and background: what the camera's motion does to things at
+    about the objects' distance. (The background's own is that of things far behind: under a camera that circles a
+    cluster it misleads hidden objects.)
 
     before, now: of `small_gray`, equal shapes. seen: the objects' visible masks in the frame before, in pixels of the
     whole image; labels [H, W] of that frame, 0 where no instance is. drifts: how each object should have moved against
