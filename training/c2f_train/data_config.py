@@ -28,7 +28,7 @@ class SetConfig:
     two from whose range each clip draws; elevation_degrees: range of the camera's; shares of the clips:
     sparse_fraction with few objects, living_fraction with jointed animals and people and thin things, movers_fraction
     in which some objects move, still_fraction whose camera does not move; pan_fraction, shake_fraction,
-    approach_fraction: of the others, in which it turns to and fro, shakes, comes nearer and goes back.
+    approach_fraction: of the others, in which it turns back and forth, shakes, comes nearer and goes back.
     Of `driving` alone: rate_hz, frames per second.
     """
 

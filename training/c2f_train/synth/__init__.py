@@ -7,7 +7,7 @@ raster      one z-buffer per object: visible masks, full extents, who hides whom
 shadow      what the sun does not reach
 shade       colours of the visible triangles; pattern: stripes, spots, coats, brick
 scene       a random cluster of objects; scene_config: its knobs
-viewpoint   the camera: around the cluster, to and fro, shaky
+viewpoint   the camera: around the cluster, back and forth, shaky
 living      groups of animals, people and thin things; skeleton (jointed figures), animals, people, coats, backdrop
 movers      who moves along which path; moment: the scene at a frame
 clip        the record and its file

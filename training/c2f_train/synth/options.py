@@ -43,7 +43,7 @@ CLUTTER = (
     Knob("elevation", ("elevation_min_degrees", "elevation_max_degrees"), "of the camera, degrees", float, 2),
     Knob("orbit-degrees", ("orbit_degrees_per_frame",), "per frame; two numbers: drawn per clip", float, "+"),
     Knob("still-fraction", ("still_fraction",), "share of clips whose camera stands still"),
-    Knob("pan-fraction", ("pan_fraction",), "share of clips in which the camera turns to and fro"),
+    Knob("pan-fraction", ("pan_fraction",), "share of clips in which the camera turns back and forth"),
     Knob("pan-degrees", ("pan_degrees",), "least and greatest top speed of that, per frame", float, 2),
     Knob("shake-fraction", ("shake_fraction",), "share of clips with a shaky camera"),
     Knob("shake-degrees", ("shake_degrees",), "least and greatest standard deviation of that", float, 2),

@@ -40,7 +40,7 @@ class SceneConfig:
     still_fraction: float = 0.0
     """Share of clips whose camera does not move at all; the shares below are of the others."""
     pan_fraction: float = 0.0
-    """Share of clips in which the camera also turns to and fro, so that the whole image shifts."""
+    """Share of clips in which the camera also turns back and forth, so that the whole image shifts."""
     pan_degrees: tuple[float, float] = (0.1, 2.0)
     """Greatest turn per frame, drawn for each clip; of the default view, a degree is 5 pixels in 256."""
     shake_fraction: float = 0.0
