@@ -110,5 +110,8 @@ class FakeEngine:
     def reset(self) -> None:
         self.resets += 1
 
+    def state_bytes(self) -> tuple[int, int]:
+        return 0, 0
+
     def close(self) -> None:
         self.is_closed = True

@@ -121,7 +121,7 @@ def test_a_pair_gives_one_result_with_the_image_s_header_and_whole_masks(ros):
     ros.peer.until(lambda: ros.peer.results)
     (result,) = ros.peer.results
     assert stamps([result]) == [3_000_000_001] and result.header.frame_id == "camera_optical"
-    assert (result.image_height, result.image_width, result.model_id) == (48, 80, "c2f_nano")
+    assert (result.image_height, result.image_width, result.model_id) == (48, 80, "c2f_nano_video")
     assert [i.track_id for i in result.instances] == ["1", "2"]
     for instance in result.instances:
         assert instance.amodal.roi.width >= instance.visible.roi.width
