@@ -139,6 +139,20 @@ def test_the_memory_s_first_channels_are_the_result_folded():
     assert torch.equal(found.aligned[:, :4], folded) and (found.aligned[:, 4] == 1).all()
 
 
+def test_a_wholly_hidden_object_s_last_result_is_kept_as_it_is():
+    network = network_of(BOTH)
+    image, masks, _ = clip(1)
+    masks[:, 0, 0] = 0  # nothing of the first object is visible
+    still = torch.tensor([[1.0, 0.0, 0.0]]).repeat(2, 1)
+    with torch.no_grad():
+        held = network.empty_memory(2)
+        held.aligned[:, :4], held.aligned[:, 4] = torch.rand(2, 4, 32, 32) * 2 - 1, 1.0
+        kept = network.step(image[0], masks[0], still, held).prediction.amodal
+    before = torch.nn.functional.pixel_shuffle(held.aligned[:, :4], 2) * 8
+    assert torch.allclose(kept[0], before[0], atol=1e-4)
+    assert not torch.allclose(kept[1], before[1], atol=1e-1)
+
+
 def test_a_share_of_the_last_result_is_kept_where_the_memory_reaches():
     network = network_of(MemoryConfig(result=True))
     torch.nn.init.zeros_(network.keep.weight)

@@ -117,7 +117,8 @@ class StreamNetwork(C2FNetwork):
         shared = self.refiner.shared_features(features, hidden, coverage, late)
         found = self.refiner.at_crop_size(self.refiner.heads(shared, features, coverage))
         if recalled is not None and self.config.memory.result:
-            found["amodal"] = self._blended(found["amodal"], shared, recalled)
+            is_hidden = masks[:, :1].amax((2, 3), keepdim=True) == 0
+            found["amodal"] = self._blended(found["amodal"], shared, recalled, is_hidden)
         aligned = None if recalled is None else self._remembered(found["amodal"], shared, recalled)
         prediction = Prediction(last.logits, coarse, coverage, found["amodal"], found.get("visible"))
         return StreamPrediction(prediction, last.tokens, aligned, keys, values)
@@ -149,9 +150,14 @@ class StreamNetwork(C2FNetwork):
         keys, values = (None, None) if not kept else kept[0 if self.config.memory.cached == "first" else -1]
         return last, hidden, keys, values
 
-    def _blended(self, logits: Tensor, shared: Tensor, recalled: Tensor) -> Tensor:
-        """The result: per pixel a learned share of what memory says, where there is one, the rest of what is new."""
+    def _blended(self, logits: Tensor, shared: Tensor, recalled: Tensor, is_hidden: Tensor) -> Tensor:
+        """The result: per pixel a learned share of what memory says, where there is one, the rest of what is new.
+
+        Where nothing of the object is seen (is_hidden [N, 1, 1, 1]) memory is kept as it is: nothing is new, and what
+        is learned from others' pixels alone made it worse (training/LOG.md).
+        """
         share = F.pixel_shuffle(self.keep(torch.cat([shared, recalled], 1)), 2).sigmoid()
+        share = torch.where(is_hidden, torch.ones_like(share), share)
         share = share * F.interpolate(recalled[:, 4:5], scale_factor=2.0, mode="nearest")
         before = F.pixel_shuffle(recalled[:, :4], 2) * MOST_LOGIT
         return logits + share * (before - logits.clamp(-MOST_LOGIT, MOST_LOGIT))
