@@ -8,6 +8,16 @@ from frames import SIZE, plain_manifest
 from c2f_ros.contract import ContractError, Manifest, parse, to_plain
 
 
+def with_value(plain, path, value):
+    """A copy of the manifest in which what `path` leads to is `value`."""
+    plain = copy.deepcopy(plain)
+    part = plain
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    return plain
+
+
 def test_a_manifest_reads_and_writes_back_unchanged():
     plain = plain_manifest()
     assert to_plain(parse(Manifest, plain, "m")) == plain | {"frame_graph": None}
@@ -37,11 +47,7 @@ def test_a_manifest_reads_and_writes_back_unchanged():
     ],
 )
 def test_what_the_contract_does_not_know_is_refused_by_name(path, value, message):
-    plain = copy.deepcopy(plain_manifest())
-    part = plain
-    for key in path[:-1]:
-        part = part[key]
-    part[path[-1]] = value
+    plain = with_value(plain_manifest(), path, value)
     with pytest.raises(ContractError, match=message.replace("[", r"\[")):
         parse(Manifest, plain, "m")
 
@@ -142,11 +148,7 @@ def test_a_stream_manifest_reads_and_writes_back_unchanged():
     ],
 )
 def test_states_that_contradict_the_rest_of_the_contract_are_refused_by_name(path, value, message):
-    plain = plain_stream_manifest()
-    part = plain
-    for key in path[:-1]:
-        part = part[key]
-    part[path[-1]] = value
+    plain = with_value(plain_stream_manifest(), path, value)
     with pytest.raises(ContractError, match=message):
         parse(Manifest, plain, "m")
 
@@ -207,10 +209,6 @@ def test_a_window_model_in_two_graphs_reads_and_writes_back_unchanged():
     ],
 )
 def test_two_graphs_that_do_not_fit_together_are_refused(path, value, message):
-    plain = copy.deepcopy(plain_cached_manifest())
-    part = plain
-    for key in path[:-1]:
-        part = part[key]
-    part[path[-1]] = value
+    plain = with_value(plain_cached_manifest(), path, value)
     with pytest.raises(ContractError, match=message):
         parse(Manifest, plain, "m")
