@@ -137,7 +137,8 @@ class UnrollConfig:
     frames: through which a track is followed; of these the last `graded` are trained, the ones before fill the memory.
     stride: every n-th frame is taken, n up to this; gap_share: chance of a longer step. ragged_tracks: share of tracks
     whose visible masks are changed as `augment` says. fault_share: share of tracks with a segmenter's faults
-    (`upstream.py`). unsegmented_fraction, scale_jitter, shift_jitter: as in `DataConfig`.
+    (`upstream.py`). lost_share: share of tracks whose measured motion is wrong, by up to `lost_by` of the crop's side in
+    a frame. unsegmented_fraction, scale_jitter, shift_jitter: as in `DataConfig`.
     """
 
     frames: int
@@ -146,6 +147,8 @@ class UnrollConfig:
     gap_share: float
     ragged_tracks: float
     fault_share: float
+    lost_share: float
+    lost_by: float
     unsegmented_fraction: float
     scale_jitter: float
     shift_jitter: float
@@ -153,7 +156,7 @@ class UnrollConfig:
     def __post_init__(self) -> None:
         _require(1 <= self.graded <= self.frames, "unroll.graded", self.graded, f"1 to {self.frames} (unroll.frames)")
         _require(self.stride >= 1, "unroll.stride", self.stride, "at least 1")
-        for key in ("gap_share", "ragged_tracks", "fault_share", "unsegmented_fraction"):
+        for key in ("gap_share", "ragged_tracks", "fault_share", "lost_share", "lost_by", "unsegmented_fraction"):
             _require(0 <= getattr(self, key) <= 1, f"unroll.{key}", getattr(self, key), "0 to 1")
 
 

@@ -15,7 +15,8 @@ from c2f_train.model.config import MemoryConfig
 HEIGHT, WIDTH = 48, 64
 FRAME_NS = 100_000_000
 UNROLL = UnrollConfig(
-    frames=4, graded=2, stride=1, gap_share=0.0, ragged_tracks=0.0, fault_share=0.0, unsegmented_fraction=0.0,
+    frames=4, graded=2, stride=1, gap_share=0.0, ragged_tracks=0.0, fault_share=0.0, lost_share=0.0, lost_by=0.0,
+    unsegmented_fraction=0.0,
     scale_jitter=0.0, shift_jitter=0.0,
 )  # fmt: skip
 

@@ -133,6 +133,8 @@ def unrolled_batch(
             for array in (out.rgb, out.masks, out.amodal, out.visible_truth):
                 array[number] = array[number, ..., ::-1].copy()
             out.warp[number, :, 1] *= -1
+        if rng.random() < unroll.lost_share:
+            out.warp[number, 1:] = _misplaced(out.warp[number, 1:], unroll.lost_by, rng)
         if rng.random() < unroll.ragged_tracks:
             changes = draw_changes(frames, augment, rng)
             out.masks[number, :, 0] = change_masks(out.masks[number, :, 0], changes)
@@ -224,6 +226,14 @@ def _composed(motions: Sequence[Similarity | None]) -> Similarity | None:
             return None
         out = motion.after(out)
     return out
+
+
+def _misplaced(warp: FloatArray, most: float, rng: np.random.Generator) -> FloatArray:
+    """Alignments [T, 3] as a wrong measurement of motion gives them, by up to `most` of the crop's side a frame."""
+    size = rng.uniform(0, most)
+    scale = np.exp(rng.normal(0, size / 2, len(warp)))
+    shift = rng.uniform(-2 * size, 2 * size, (len(warp), 2))  # the crop is 2 wide
+    return np.column_stack([warp[:, 0] * scale, warp[:, 1:] + shift]).astype(np.float32)
 
 
 def _jittered(box: Box, jitter: Similarity) -> Box:

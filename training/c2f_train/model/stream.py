@@ -19,6 +19,10 @@ from c2f_train.model.transformer import Past
 
 MOST_LOGIT = 8.0
 """Logits in memory are cut to this size, so that nothing is remembered as certain."""
+TRUST_KEPT = 0.9
+"""What is left of the trust in a memory after a frame in which nothing of its object is seen."""
+LEAST_TRUST = 1 / 8
+"""Trust above which a place counts as remembered while nothing of the object is seen."""
 KEPT_AT_FIRST = -0.5
 """Logit of the share of its memory that an untrained network keeps."""
 
@@ -116,10 +120,10 @@ class StreamNetwork(C2FNetwork):
         late = None if recalled is None else self.recall_late(recalled)
         shared = self.refiner.shared_features(features, hidden, coverage, late)
         found = self.refiner.at_crop_size(self.refiner.heads(shared, features, coverage))
+        is_hidden = masks[:, :1].amax((2, 3), keepdim=True) == 0
         if recalled is not None and self.config.memory.result:
-            is_hidden = masks[:, :1].amax((2, 3), keepdim=True) == 0
             found["amodal"] = self._blended(found["amodal"], shared, recalled, is_hidden)
-        aligned = None if recalled is None else self._remembered(found["amodal"], shared, recalled)
+        aligned = None if recalled is None else self._remembered(found["amodal"], shared, recalled, is_hidden)
         prediction = Prediction(last.logits, coarse, coverage, found["amodal"], found.get("visible"))
         return StreamPrediction(prediction, last.tokens, aligned, keys, values)
 
@@ -157,17 +161,19 @@ class StreamNetwork(C2FNetwork):
         is learned from others' pixels alone made it worse (training/LOG.md).
         """
         share = F.pixel_shuffle(self.keep(torch.cat([shared, recalled], 1)), 2).sigmoid()
-        share = torch.where(is_hidden, torch.ones_like(share), share)
-        share = share * F.interpolate(recalled[:, 4:5], scale_factor=2.0, mode="nearest")
+        trust = F.interpolate(recalled[:, 4:5], scale_factor=2.0, mode="nearest")
+        share = torch.where(is_hidden, (trust / LEAST_TRUST).clamp(max=1), share * trust)
         before = F.pixel_shuffle(recalled[:, :4], 2) * MOST_LOGIT
         return logits + share * (before - logits.clamp(-MOST_LOGIT, MOST_LOGIT))
 
-    def _remembered(self, logits: Tensor, shared: Tensor, recalled: Tensor) -> Tensor:
-        """The memory that this frame leaves: its logits folded 2x2 (as shares of `MOST_LOGIT`), ones, features."""
+    def _remembered(self, logits: Tensor, shared: Tensor, recalled: Tensor, is_hidden: Tensor) -> Tensor:
+        """The memory that this frame leaves: its logits folded 2x2 (as shares of `MOST_LOGIT`), how far it can be
+        trusted (1 where something of the object is seen, less from frame to frame where not), features."""
         parts = []
         if self.config.memory.result:
             parts.append(F.pixel_unshuffle(logits.clamp(-MOST_LOGIT, MOST_LOGIT) / MOST_LOGIT, 2).to(recalled.dtype))
-        parts.append(torch.ones_like(recalled[:, :1]))
+        trust = recalled[:, 4:5] if self.config.memory.result else recalled[:, :1]
+        parts.append(torch.where(is_hidden, TRUST_KEPT * trust, torch.ones_like(trust)))
         if self.config.memory.features:
             parts.append(self.remember(shared, recalled).to(recalled.dtype))
         return torch.cat(parts, 1)
