@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -21,6 +24,13 @@ class LatencyLog:
         """Note one duration."""
         with self._lock:
             self._stages.setdefault(stage, deque(maxlen=KEPT)).append(milliseconds)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Note how long the block takes; nothing if it raises."""
+        start = time.perf_counter()
+        yield
+        self.add(stage, (time.perf_counter() - start) * 1e3)
 
     def summary(self) -> dict[str, dict[str, float]]:
         """Per stage: `median_ms`, `p95_ms`, `max_ms` over the kept durations, and their `count`."""

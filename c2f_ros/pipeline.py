@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from c2f_ros.bundle import Bundle, find_model, load_bundle
 from c2f_ros.endings import Endings, Findings, Prediction
@@ -36,9 +34,11 @@ class Pipeline:
     `latency` holds the milliseconds of every stage.
     """
 
-    def __init__(self, bundle: Bundle, engine: Engine, parameters: Parameters) -> None:
+    def __init__(
+        self, bundle: Bundle, engine: Engine, parameters: Parameters, latency: LatencyLog | None = None
+    ) -> None:
         self.manifest, self.engine, self.parameters = bundle.manifest, engine, parameters
-        self.latency = LatencyLog()
+        self.latency = latency or LatencyLog()
         self._identities = Identities(
             parameters.tracking_ids == "own", parameters.tracking_min_iou, parameters.tracking_max_missed
         )
@@ -75,30 +75,30 @@ class Pipeline:
         """Steps 3 and 4: ids, crops, windows. Raises InputError if the frame is stale."""
         if self._tracks is not None:
             return self._follow(paired, self._tracks)
-        with self._timed("identity"):
+        with self.latency.timed("identity"):
             tracked = self._identities.assign(paired)
-        with self._timed("observe"):
+        with self.latency.timed("observe"):
             return self._windows.observe(tracked)
 
     def _follow(self, paired: PairedFrame, tracks: TrackStore) -> ObservedFrame:
-        with self._timed("identity"):
+        with self.latency.timed("identity"):
             tracks.begin(paired.frame)
             while self._findings:
                 tracks.learn(self._findings.popleft())
             is_reassociating = self._streams and self.parameters.tracking_reassociate
             tracked = self._identities.assign(paired, tracks if is_reassociating else None)
-        with self._timed("observe"):
+        with self.latency.timed("observe"):
             return tracks.observe(tracked)
 
     def infer(self, observed: ObservedFrame) -> AmodalFrame:
         """Steps 5 to 7: batch, engine, paste. Raises EngineError if the engine fails."""
-        with self._timed("batch"):
+        with self.latency.timed("batch"):
             if self._streams:
                 observed = self._remember(observed)
             batch = make_batch(observed, self.manifest)
-        with self._timed("engine"):
+        with self.latency.timed("engine"):
             probabilities = run_engine(self.engine, batch, self.manifest.graph.batch_limit)
-        with self._timed("paste"):
+        with self.latency.timed("paste"):
             predicted = predict_whole(observed, probabilities, self.manifest)
             ended = self._find(observed, batch, probabilities, predicted) if self._streams else frozenset()
             rule = self.parameters.hidden_under
@@ -128,12 +128,6 @@ class Pipeline:
     def close(self) -> None:
         """Give back the engine."""
         self.engine.close()
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.latency.add(stage, (time.perf_counter() - start) * 1e3)
 
 
 def open_pipeline(parameters: Parameters) -> Pipeline:

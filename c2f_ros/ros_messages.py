@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from numpy.typing import NDArray
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image, RegionOfInterest
+from std_msgs.msg import Header
 
 from c2f_ros.geometry import ByteArray
 from c2f_ros.msg import AmodalInstance, AmodalInstanceArray, InstanceMask, OcclusionCycle
@@ -26,6 +28,18 @@ class RclpyTypes:
     @staticmethod
     def data(data: NDArray[np.uint8]) -> Any:
         return ros_bytes(data)
+
+
+def header_message(stamp_ns: int, frame_id: str) -> Header:
+    """std_msgs/Header."""
+    header = Header(frame_id=frame_id)
+    header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+    return header
+
+
+def serialized(message: Any) -> bytes:
+    """The message as the middleware sends it."""
+    return bytes(serialize_message(message))
 
 
 def image_message(header: Any, rgb: ByteArray) -> Image:
