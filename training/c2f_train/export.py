@@ -28,7 +28,7 @@ from c2f_ros.contract import (
     to_plain,
 )
 from c2f_train.model.config import NetworkConfig
-from c2f_train.model.network import C2FNetwork
+from c2f_train.model.network import C2FNetwork, Inference
 from c2f_train.model.window_graphs import FrameGraph, WindowGraph, window_inputs
 from c2f_train.onnx_graph import Tensors, export_onnx, sha256
 from c2f_train.rollout import Arrays, Step, largest_difference, roll_out, torch_step
@@ -46,11 +46,12 @@ Batch = tuple[Tensor, Tensor]
 """image [N, 3, S, S] and masks [N, M, S, S]; of a video model [N, T, 3, S, S] and [N, T, M, S, S]."""
 
 
-def output_shapes(config: NetworkConfig) -> Shapes:
-    """The outputs of the whole network in order, each with its shape after N."""
-    size = config.crop_size
+def output_shapes(network: C2FNetwork) -> Shapes:
+    """The outputs of the exported network in order, each with its shape after N."""
+    config, size = network.config, network.config.crop_size
     states = {f"{state.name}_next": state.shape for state in config.temporal_spec().state}
-    return {"amodal": (size, size), "coarse": (size, size), "tokens": (config.grid**2,), **states}
+    every = {"amodal": (size, size), "coarse": (size, size), "tokens": (config.grid**2,), **states}
+    return {name: every[name] for name in network.outputs}
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,9 @@ def _export_frames(network: C2FNetwork, golden: Batch, folder: Path) -> _Exporte
     for name, shape in state_inputs(config.temporal_spec()):
         kind = torch.int64 if name == "ages" else torch.float32
         example[name] = torch.zeros(len(golden[0]), *shape[1:], dtype=kind)
-    graph = _write(network, example, list(output_shapes(config)), folder / GRAPH, _limit(config, 1))
-    return _Exported(graph, None, torch_step(network, list(output_shapes(config))), _session(folder / GRAPH))
+    whole, names = Inference(network), list(network.outputs)
+    graph = _write(whole, example, names, folder / GRAPH, _limit(config, 1))
+    return _Exported(graph, None, torch_step(whole, names), _session(folder / GRAPH))
 
 
 def _export_clips(network: C2FNetwork, golden: Batch, folder: Path) -> _Exported:
@@ -134,7 +136,7 @@ def _export_clips(network: C2FNetwork, golden: Batch, folder: Path) -> _Exported
         made = dict(zip(of_frames.names, of_frames(*example.values()), strict=True))
     windows = WindowGraph(network).eval()
     example = window_inputs(made, frames)
-    graph = _write(windows, example, list(output_shapes(config)), folder / GRAPH, _limit(config, frames))
+    graph = _write(windows, example, list(network.outputs), folder / GRAPH, _limit(config, frames))
     first, second = _session(folder / FRAME_GRAPH), _session(folder / GRAPH)
 
     def both(inputs: Arrays) -> Arrays:
@@ -142,7 +144,7 @@ def _export_clips(network: C2FNetwork, golden: Batch, folder: Path) -> _Exported
         joined = window_inputs({name: torch.from_numpy(array) for name, array in flat.items()}, frames)
         return second({name: x.contiguous().numpy() for name, x in joined.items()})
 
-    return _Exported(graph, frame_graph, torch_step(network, list(output_shapes(config))), both)
+    return _Exported(graph, frame_graph, torch_step(Inference(network), list(network.outputs)), both)
 
 
 def _write(module: nn.Module, example: Tensors, names: list[str], file: Path, limit: int) -> GraphSpec:

@@ -15,7 +15,7 @@ from c2f_ros.steps.step6_engine import open_engine
 from c2f_train import export
 from c2f_train.export import batch_limit, export_bundle, output_shapes
 from c2f_train.model.config import NetworkConfig
-from c2f_train.model.network import C2FNetwork
+from c2f_train.model.network import C2FNetwork, Inference
 from c2f_train.official.official_bundle import INPUT, published_crop
 from c2f_train.official.official_config import IMAGE, VIDEO, published_config
 from c2f_train.official.synthetic_input import steady_seeds, synthetic_batch
@@ -83,7 +83,7 @@ def test_an_export_opens_in_the_runtime_with_any_batch_and_two_are_byte_equal(tm
 def test_a_weight_that_every_step_uses_is_stored_once(tmp_path):
     network = network_of("image")
     example = dict(zip(("image", "masks"), synthetic_batch(network.config, 1, 0), strict=True))
-    export_onnx(network, example, output_shapes(network.config), tmp_path / "g.onnx")
+    export_onnx(Inference(network), example, output_shapes(network), tmp_path / "g.onnx")
     stored = sum(int(np.prod(t.dims)) for t in onnx.load(str(tmp_path / "g.onnx")).graph.initializer)
     weights = sum(value.numel() for value in network.state_dict().values())
     assert stored < 1.05 * weights
@@ -93,7 +93,7 @@ def test_a_graph_that_differs_from_torch_is_refused_and_the_old_bundle_stays(tmp
     network, real = network_of("image"), export.export_onnx
 
     def of_other_weights(module, example, outputs, file):
-        real(published.random_network(published.TINY, seed=1), example, outputs, file)
+        real(Inference(published.random_network(published.TINY, seed=1)), example, outputs, file)
 
     exported(network, tmp_path / "b")
     before = sha256(tmp_path / "b" / "manifest.yaml")
@@ -131,13 +131,13 @@ class Nearly(torch.nn.Module):
 
     def __init__(self, config: NetworkConfig, unsteady: set[float]) -> None:
         super().__init__()
-        self.config, self.unsteady = config, unsteady
+        self.config, self.unsteady, self.outputs = config, unsteady, ("amodal", "tokens")
 
-    def forward(self, image, masks):
+    def infer(self, image, masks):
         first = image[:, 0, 0, 0]
         is_unsteady = any(abs(float(first[0]) - value) < 1e-2 for value in self.unsteady)
         tokens = (first * 1e7).long().remainder(1000)[:, None] * int(is_unsteady)
-        return image[:, 0], masks[:, 0], tokens
+        return image[:, 0], tokens
 
 
 def test_golden_inputs_are_those_that_rounding_does_not_turn_over():

@@ -308,6 +308,14 @@ class NetworkConfig:
         return self.crop_size // self.tokenizer.reduction
 
     @property
+    def reads_cells(self) -> bool:
+        """Whether of the coarse mask only one pixel per token reaches the result, as in the published image model."""
+        refiner, inference = self.refiner, self.inference
+        is_corner = refiner.enabled and refiner.coarse_cells == "corner" and not refiner.join_coarse
+        is_refined = inference.output == "refined" and inference.decode == "hard"
+        return is_corner and is_refined and not self.is_stream
+
+    @property
     def mask_threshold(self) -> float:
         """Above which the amodal output is mask: half of it is the coarse mask where `inference.output` is `sum`."""
         return 0.25 if self.inference.output == "sum" and self.refiner.enabled else 0.5

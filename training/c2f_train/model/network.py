@@ -115,13 +115,39 @@ class C2FNetwork(nn.Module):
         draw: how tokens are chosen; the default is deterministic and is what is exported. With `inference.output: sum`
         the first is (refined + coarse) / 2: threshold it at 0.25.
         """
+        return self.finish(*self._last_step(image, masks, draw))
+
+    def infer(self, image: Tensor, masks: Tensor) -> tuple[Tensor, ...]:
+        """`forward` without what cannot change the amodal mask; what is exported: the outputs that `outputs` names.
+
+        Of `tokenizer` it uses `encode`, `coverage` and, where `config.reads_cells`, `decode_cells`, otherwise `decode`
+        (or `decode_vectors`): another module with these methods may take its place.
+        """
+        last, features, hidden = self._last_step(image, masks, most_likely)
+        return self.conclude(last, features, hidden)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of what `infer` returns, in order."""
+        return ("amodal", "tokens") if self.config.reads_cells else ("amodal", "coarse", "tokens")
+
+    def _last_step(self, image: Tensor, masks: Tensor, draw: Draw) -> tuple[Step, list[Tensor], Tensor]:
+        """Of the newest frame: the last of the K steps, features and hidden states."""
         frames = self.config.frames
         if frames > 1:
             image, masks = image.flatten(0, 1), masks.flatten(0, 1)
         features = self.features(image, masks)
         visible_tokens = self.tokenizer.encode(masks[:, :1])
         steps, hidden = self.complete(features, visible_tokens, frames, draw)
-        return self.finish(*newest(steps[-1], features, hidden, frames))
+        return newest(steps[-1], features, hidden, frames)
+
+    def conclude(self, last: Step, features: list[Tensor], hidden: Tensor) -> tuple[Tensor, ...]:
+        """What `infer` returns, of single frames' last step, features and hidden states."""
+        if not self.config.reads_cells:
+            return self.finish(last, features, hidden)
+        coverage = self.tokenizer.coverage(self.tokenizer.decode_cells(last.tokens))
+        amodal = self.refiner(features, hidden, coverage)["amodal"].sigmoid()
+        return amodal[:, 0], last.tokens
 
     def finish(self, last: Step, features: list[Tensor], hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What `forward` returns, of single frames' last step, features and hidden states."""
@@ -144,3 +170,14 @@ def newest(step: Step, features: list[Tensor], hidden: Tensor, frames: int) -> t
 
     parts = (step.known, step.logits, step.tokens, step.probability, step.masked, step.count)
     return Step(*(last(part) for part in parts)), [last(f) for f in features], last(hidden)
+
+
+class Inference(nn.Module):
+    """A network's `infer` as a module of its own: what is exported and what an export is compared with."""
+
+    def __init__(self, network: C2FNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return self.network.infer(*inputs)

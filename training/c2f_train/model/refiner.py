@@ -30,8 +30,11 @@ def coarse_attention(features: Tensor, cells: Tensor, kind: str) -> Tensor:
 
 
 def coarse_cells(coarse: Tensor, grid: int, how: str) -> Tensor:
-    """Coverage [N, 1, S, S] on the token grid [N, 1, grid, grid]: `corner` or `mean` of every cell."""
+    """Coverage [N, 1, S, S] on the token grid [N, 1, grid, grid]: `corner` or `mean` of every cell; what is
+    on the token grid already stays as it is."""
     cell = int(coarse.shape[-1]) // grid
+    if cell == 1:
+        return coarse
     return coarse[:, :, ::cell, ::cell] if how == "corner" else F.avg_pool2d(coarse, cell)
 
 

@@ -178,6 +178,15 @@ class StreamNetwork(C2FNetwork):
             parts.append(self.remember(shared, recalled).to(recalled.dtype))
         return torch.cat(parts, 1)
 
+    def infer(self, image: Tensor, masks: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """`forward`: everything that it computes is used."""
+        return self.forward(image, masks, *states)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        states = self.config.temporal_spec().state
+        return "amodal", "coarse", "tokens", *(f"{state.name}_next" for state in states)
+
     def forward(self, image: Tensor, masks: Tensor, *states: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         """Inference of one frame: amodal and coarse coverage [N, S, S], tokens [N, L], then the states to keep.
 

@@ -133,12 +133,23 @@ class Decoder(nn.Module):
         self.norm_out = _norm(config.norm, widths[0])
         self.conv_out = nn.Conv2d(widths[0], config.patch**2, 3, padding=1)
         self.patch = nn.PixelShuffle(config.patch) if config.patch > 1 else nn.Identity()
+        self.pixels = config.patch
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.patch(self.conv_out(self._finest(x)))
+
+    def corners(self, x: Tensor, cell: int) -> Tensor:
+        """What `forward` gives at the top-left pixel of every `cell` x `cell` pixels, [N, 1, S / cell, S / cell]: the
+        last convolution is evaluated there alone; the norms before it need every pixel."""
+        last = self.conv_out
+        weight, bias = (last.weight, last.bias) if self.pixels == 1 else (last.weight[:1], last.bias[:1])
+        return F.conv2d(self._finest(x), weight, bias, stride=cell // self.pixels, padding=1)
+
+    def _finest(self, x: Tensor) -> Tensor:
         x = self.mid(self.conv_in(x))
         for level in reversed(self.up):
             x = level(x)
-        return self.patch(self.conv_out(F.silu(self.norm_out(x))))
+        return F.silu(self.norm_out(x))
 
 
 class Codebook(nn.Module):
@@ -223,12 +234,20 @@ class MaskTokenizer(nn.Module):
 
     def decode_vectors(self, vectors: Tensor) -> Tensor:
         """The decoder's values [N, 1, S, S] (see `coverage`) of code vectors [N, L, code_dim]; mixtures are allowed."""
-        grid = vectors.transpose(1, 2).reshape(-1, self.config.code_dim, self.grid, self.grid)
-        return self.decoder(self.post_quant_conv(grid))
+        return self.decoder(self._features(vectors))
 
     def decode(self, tokens: Tensor) -> Tensor:
         """The decoder's values [N, 1, S, S] of tokens [N, L]."""
         return self.decode_vectors(self.quantize.embedding(tokens))
+
+    def decode_cells(self, tokens: Tensor) -> Tensor:
+        """`decode` at the top-left pixel of every cell of the token grid: [N, 1, grid, grid]."""
+        return self.decoder.corners(self._features(self.quantize.embedding(tokens)), self.config.reduction)
+
+    def _features(self, vectors: Tensor) -> Tensor:
+        """The decoder's input of code vectors [N, L, code_dim]."""
+        grid = vectors.transpose(1, 2).reshape(-1, self.config.code_dim, self.grid, self.grid)
+        return self.post_quant_conv(grid)
 
     def coverage(self, values: Tensor) -> Tensor:
         """Decoder values as coverage 0..1."""

@@ -1,6 +1,6 @@
 """The video model in two parts: what it makes of a single frame, and what it makes of a whole window.
 
-One after the other they are `C2FNetwork.forward`; the first part's results can be kept from frame to frame.
+One after the other they are `C2FNetwork.infer`; the first part's results can be kept from frame to frame.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class FrameGraph(nn.Module):
 
 class WindowGraph(nn.Module):
     """embedded [N, T, L, width] and visible tokens [N, T, L] of windows, oldest frame first, and the newest frame's
-    feature levels -> what `C2FNetwork.forward` gives."""
+    feature levels -> what `C2FNetwork.infer` gives."""
 
     def __init__(self, network: C2FNetwork) -> None:
         super().__init__()
         self.network, self.levels = network, used_features(network)
 
-    def forward(self, embedded: Tensor, visible: Tensor, *features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, embedded: Tensor, visible: Tensor, *features: Tensor) -> tuple[Tensor, ...]:
         network, config, frames = self.network, self.network.config, self.network.config.frames
         embedded, visible = embedded.flatten(0, 1), visible.flatten(0, 1)
         steps, hidden = complete(
@@ -65,7 +65,7 @@ class WindowGraph(nn.Module):
         for level, feature in zip(self.levels, features, strict=True):
             every[level] = feature
         last, _, hidden = newest(steps[-1], [], hidden, frames)
-        return network.finish(last, every, hidden)
+        return network.conclude(last, every, hidden)
 
 
 def window_inputs(made: Mapping[str, Tensor], frames: int) -> dict[str, Tensor]:

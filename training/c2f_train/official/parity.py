@@ -13,7 +13,7 @@ from torch import Tensor
 
 from c2f_ros.contract import ContractError
 from c2f_train.export import output_shapes
-from c2f_train.model.network import C2FNetwork
+from c2f_train.model.network import C2FNetwork, Inference
 from c2f_train.official.checkpoints import load_official
 from c2f_train.official.parity_checks import STAGE, Checks, Recorded
 from c2f_train.official.parity_image import check_item, check_stages, with_steps
@@ -81,12 +81,12 @@ def check_export(checks: Checks, name: str, network: C2FNetwork) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "c2f.onnx"
         image, masks = synthetic_batch(network.config, 1 if network.config.frames > 1 else 2, 0)
-        outputs = output_shapes(network.config)
-        export_onnx(network, {"image": image, "masks": masks}, outputs, file)
+        outputs = output_shapes(network)
+        export_onnx(Inference(network), {"image": image, "masks": masks}, outputs, file)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        expected = [output.numpy() for output in network(image, masks)]
+        expected = [output.numpy() for output in network.infer(image, masks)]
         for rows in (list(range(len(image))), [0] * (len(image) + 1)):
             found = session.run(None, {"image": _rows(image, rows), "masks": _rows(masks, rows)})
             for output, ours, theirs in zip(outputs, found, expected, strict=True):

@@ -51,9 +51,9 @@ def _unsteadiness(network: C2FNetwork, seed: int) -> tuple[int, float]:
     image, masks = synthetic_batch(network.config, 1, seed)
     generator = torch.Generator().manual_seed(seed)
     moved = [x + NOISE * (2 * torch.rand(x.shape, generator=generator) - 1) for x in (image, masks)]
-    amodal, _, tokens = network(image, masks)
-    other_amodal, _, other_tokens = network(*moved)
-    return int((tokens != other_tokens).sum()), float((amodal - other_amodal).abs().max())
+    found, other = (dict(zip(network.outputs, network.infer(*given), strict=True)) for given in ((image, masks), moved))
+    changed = int((found["tokens"] != other["tokens"]).sum())
+    return changed, float((found["amodal"] - other["amodal"]).abs().max())
 
 
 def _smooth(rng: np.random.Generator, frames: int, size: int, sigma: float) -> np.ndarray:
