@@ -22,7 +22,7 @@ from types import ModuleType
 
 MODULES = (
     "generate", "prepare", "train", "export", "evaluate", "all",
-    "import_official", "parity", "score", "robustness", "ablate", "demo",
+    "import_official", "distill", "parity", "score", "robustness", "ablate", "demo",
 )  # fmt: skip
 """Files of `c2f_train.commands`, in the order of use; those that are not there are left out."""
 

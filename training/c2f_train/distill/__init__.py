@@ -1,0 +1,1 @@
+"""Small students of a vector-quantized mask tokenizer: masks alone teach them, `c2f-train distill`."""
