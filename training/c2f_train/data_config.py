@@ -29,7 +29,7 @@ class SetConfig:
     sparse_fraction with few objects, living_fraction with jointed animals and people and thin things, movers_fraction
     in which some objects move, still_fraction whose camera does not move; pan_fraction, shake_fraction,
     approach_fraction: of the others, in which it turns back and forth, shakes, comes nearer and goes back.
-    Of `driving` alone: rate_hz, frames per second.
+    Of `driving` alone: rate_hz, frames per second. weight: how often its tracks are drawn, against 1 (memory stage).
     """
 
     name: str
@@ -48,13 +48,15 @@ class SetConfig:
     shake_fraction: float = 0.0
     approach_fraction: float = 0.0
     rate_hz: float = 10.0
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         _require(bool(self.name) and "/" not in self.name, "name", self.name, "the name of a folder")
         _require(self.scene in SCENES, f"{self.name}.scene", self.scene, " or ".join(SCENES))
         _require(self.clips >= 1, f"{self.name}.clips", self.clips, "at least 1")
         _require(self.frames >= 1, f"{self.name}.frames", self.frames, "at least 1")
-        _require(self.rate_hz > 0, f"{self.name}.rate_hz", self.rate_hz, "a positive number")
+        for key in ("rate_hz", "weight"):
+            _require(getattr(self, key) > 0, f"{self.name}.{key}", getattr(self, key), "a positive number")
         self._check_orbit()
         for key in FRACTIONS:
             _require(0 <= getattr(self, key) <= 1, f"{self.name}.{key}", getattr(self, key), "0 to 1")
@@ -137,8 +139,8 @@ class UnrollConfig:
     frames: through which a track is followed; of these the last `graded` are trained, the ones before fill the memory.
     stride: every n-th frame is taken, n up to this; gap_share: chance of a longer step. ragged_tracks: share of tracks
     whose visible masks are changed as `augment` says. fault_share: share of tracks with a segmenter's faults
-    (`upstream.py`). lost_share: share of tracks whose measured motion is wrong, by up to `lost_by` of the crop's side in
-    a frame. unsegmented_fraction, scale_jitter, shift_jitter: as in `DataConfig`.
+    (`upstream.py`). lost_share: share of tracks whose measured motion is wrong, by up to `lost_by` of the crop's side
+    in a frame. unsegmented_fraction, scale_jitter, shift_jitter: as in `DataConfig`.
     """
 
     frames: int

@@ -55,6 +55,15 @@ def test_a_written_store_opens_and_is_not_written_again(tmp_path):
     assert len(store) == 2 and store.amodal(4, 0).area == 15 * 12
 
 
+def test_a_clip_knows_which_source_it_came_from(tmp_path):
+    for name, clips in (("a", 1), ("b", 2)):
+        (tmp_path / name).mkdir()
+        for k in range(clips):
+            clip_file(tmp_path / name / f"clip_{k:05d}.npz", k)
+    write_clip_store([Source(tmp_path / name, kind="generated") for name in "ab"], tmp_path / "clips", 1)
+    assert open_clip_store(tmp_path / "clips").arrays.source.tolist() == [0, 1, 1]
+
+
 def test_a_store_that_is_missing_or_cut_short_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="run `c2f-train prepare` first"):
         open_clip_store(tmp_path)

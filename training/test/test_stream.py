@@ -11,7 +11,7 @@ from c2f_train.fitting import loop
 from c2f_train.fitting.memory_stage import begin_with, kept_memory
 from c2f_train.model.config import MemoryConfig
 from c2f_train.model.network import C2FNetwork
-from c2f_train.model.stream import Memory, StreamNetwork, lay_over, make_network
+from c2f_train.model.stream import MOST_LOGIT, TRUST_KEPT, Memory, StreamNetwork, lay_over, make_network
 from c2f_train.model.transformer import Past
 from c2f_train.train import train_network
 
@@ -233,3 +233,27 @@ def test_the_stages_before_it_are_the_image_model_s_own(tmp_path):
     train_network(memory_config(samples=8), store, tmp_path, clips=moving_store(1))
     assert {name: (tmp_path / name).stat().st_mtime_ns for name in stamps} == stamps
     assert (tmp_path / "memory.pt").exists() and UNROLL.frames == 4
+
+
+def test_trust_in_a_memory_fades_while_its_object_is_hidden_and_is_whole_when_it_is_seen_again():
+    network = network_of(BOTH)
+    image, masks, _ = clip(4)
+    masks[1:3, :, 0] = 0
+    still, memory, trust = torch.tensor([[1.0, 0.0, 0.0]]).repeat(2, 1), network.empty_memory(2), []
+    with torch.no_grad():
+        for t in range(4):
+            memory = kept_memory(network.step(image[t], masks[t], still, memory), memory)
+            trust.append(memory.aligned[:, 4])
+    assert all(torch.equal(found, torch.full_like(found, found[0, 0, 0].item())) for found in trust)
+    assert [found[0, 0, 0].item() for found in trust] == pytest.approx([1, TRUST_KEPT, TRUST_KEPT**2, 1])
+
+
+def test_a_hidden_object_s_result_is_what_was_remembered():
+    network = network_of(BOTH)
+    image, masks, _ = clip(2)
+    masks[1, :, 0] = 0
+    still = torch.tensor([[1.0, 0.0, 0.0]]).repeat(2, 1)
+    with torch.no_grad():
+        first = network.step(image[0], masks[0], still, network.empty_memory(2))
+        second = network.step(image[1], masks[1], still, kept_memory(first, network.empty_memory(2)))
+    assert second.prediction.amodal == pytest.approx(first.prediction.amodal.clamp(-MOST_LOGIT, MOST_LOGIT), abs=1e-5)

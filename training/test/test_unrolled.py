@@ -108,3 +108,22 @@ def test_frames_come_out_in_the_network_s_value_range():
     expected = (rgb - np.array(SPEC.mean)[:, None, None]) / np.array(SPEC.std)[:, None, None]
     assert np.allclose(image[1, 2].numpy(), expected, atol=1e-5)
     assert masks.max() <= 1 and amodal.max() <= 1 and truth.max() <= 1
+
+
+def test_a_source_is_drawn_as_often_as_its_share_says():
+    store = moving_store(2)
+    store.arrays.source[:] = [0, 1]
+    even, uneven = find_windows(store, 1).weight, find_windows(store, 1, [1.0, 5.0]).weight
+    first = find_windows(store, 1).clip == 0
+    assert np.array_equal(uneven[first], even[first])
+    assert np.array_equal(uneven[~first], 5 * even[~first])
+
+
+def test_a_lost_track_differs_in_the_alignments_after_its_first_frame_alone():
+    store = moving_store(2)
+    kept, lost = (batch(store, unroll=replace(UNROLL, lost_share=share, lost_by=0.1)) for share in (0.0, 1.0))
+    for name in ("rgb", "masks", "amodal", "visible_truth"):
+        assert np.array_equal(getattr(kept, name), getattr(lost, name)), name
+    assert np.array_equal(kept.warp[:, 0], lost.warp[:, 0])
+    shift = np.abs(kept.warp - lost.warp)[:, 1:, 1:]
+    assert shift.any() and shift.max() <= 0.2

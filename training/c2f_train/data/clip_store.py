@@ -12,7 +12,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from c2f_ros.records import SourceFrame
 from c2f_train.data.samples import visible_masks
 from c2f_train.data.training_sources import Source, read_sequence, sequence_names
 
-VERSION = 2
+VERSION = 3
 AHEAD = 4
 
 
@@ -37,13 +37,14 @@ AHEAD = 4
 class ClipArrays:
     """C clips, F frames, R rows: one for each frame and object of its clip.
 
-    frame_start [C + 1], row_start [F + 1], offset [F] in frames.u8, size [F, 2] rows and columns, stamp_ns [F],
-    scene [F, 3] (scale, dx, dy from the frame before; nan: unknown). Of rows, objects in the clip's order:
-    motion [R, 3], box [R, 4] and bit [R] of the whole mask (x0, y0, x1, y1; first bit in masks.u8), area [R] of the
-    whole mask, seen [R] visible pixels, seen_box [R, 4].
+    frame_start [C + 1], source [C] (which of the store's sources), row_start [F + 1], offset [F] in frames.u8,
+    size [F, 2] rows and columns, stamp_ns [F], scene [F, 3] (scale, dx, dy from the frame before; nan: unknown). Of
+    rows, objects in the clip's order: motion [R, 3], box [R, 4] and bit [R] of the whole mask (x0, y0, x1, y1; first
+    bit in masks.u8), area [R] of the whole mask, seen [R] visible pixels, seen_box [R, 4].
     """
 
     frame_start: NDArray[np.int64]
+    source: NDArray[np.int32]
     row_start: NDArray[np.int64]
     offset: NDArray[np.int64]
     size: NDArray[np.int32]
@@ -142,9 +143,11 @@ def write_clip_store(sources: Sequence[Source], folder: Path, workers: int) -> N
     pieces = []
     frame_bytes = mask_bytes = 0
     with open(folder / "frames.u8", "wb") as frames, open(folder / "masks.u8", "wb") as masks:
-        for piece in tqdm(_run(jobs, workers), total=len(jobs), desc=f"reading into {folder.name}", unit="clip"):
+        read = tqdm(_run(jobs, workers), total=len(jobs), desc=f"reading into {folder.name}", unit="clip")
+        for (source, _), piece in zip(jobs, read, strict=True):
             if len(piece.arrays.offset):
-                pieces.append(_shifted(piece.arrays, frame_bytes, mask_bytes * 8))
+                own = replace(piece.arrays, source=np.array([sources.index(source)], np.int32))
+                pieces.append(_shifted(own, frame_bytes, mask_bytes * 8))
                 frame_bytes += frames.write(piece.frames)
                 mask_bytes += masks.write(piece.masks)
     if not pieces:
@@ -188,7 +191,7 @@ def _piece(job: tuple[Source, int]) -> _Piece:
 
 
 def piece_of(sequence: Sequence[SourceFrame]) -> _Piece:
-    """The bytes and arrays of one sequence; objects are numbered by rising id."""
+    """The bytes and arrays of one sequence, of source 0; objects are numbered by rising id."""
     ids = sorted({identity for frame in sequence for identity in frame.objects})
     table = np.zeros(max(ids, default=0) + 1, np.uint16)
     table[ids] = np.arange(1, len(ids) + 1)
@@ -219,7 +222,8 @@ def piece_of(sequence: Sequence[SourceFrame]) -> _Piece:
             seen_boxes.append(_corners(shown[index].box))
     count = len(sequence)
     arrays = ClipArrays(
-        np.array([0, count], np.int64), np.arange(count + 1, dtype=np.int64) * len(ids), np.array(offset, np.int64),
+        np.array([0, count], np.int64), np.zeros(1, np.int32),
+        np.arange(count + 1, dtype=np.int64) * len(ids), np.array(offset, np.int64),
         np.array(size, np.int32).reshape(-1, 2), np.array([f.stamp_ns for f in sequence], np.int64),
         np.array(scene, np.float32).reshape(-1, 3), np.array(motions, np.float32).reshape(-1, 3),
         np.array(boxes, np.int32).reshape(-1, 4), np.array(bits, np.int64), np.array(areas, np.int32),

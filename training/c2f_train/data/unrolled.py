@@ -64,8 +64,11 @@ class Windows:
         return np.cumsum(self.weight, dtype=np.float64)
 
 
-def find_windows(store: ClipStore, min_visible_pixels: int) -> Windows:
-    """Every object in every frame in which enough of it is seen, with at least one more frame in the image."""
+def find_windows(store: ClipStore, min_visible_pixels: int, shares: Sequence[float] = ()) -> Windows:
+    """Every object in every frame in which enough of it is seen, with at least one more frame in the image.
+
+    shares: how often those of each source of the store are drawn, against 1 for those that it does not reach.
+    """
     parts: list[tuple[NDArray, ...]] = []
     arrays = store.arrays
     for clip in range(len(store)):
@@ -81,7 +84,9 @@ def find_windows(store: ClipStore, min_visible_pixels: int) -> Windows:
         ahead = [slice(f, min(f + LOOK_AHEAD, f + int(left[f, o]))) for f, o in zip(frames, objects, strict=True)]
         partly = np.array([hidden[s, o].max() > PARTLY_HIDDEN for s, o in zip(ahead, objects, strict=True)], bool)
         wholly = np.array([(seen[s, o] == 0).any() for s, o in zip(ahead, objects, strict=True)], bool)
+        source = int(arrays.source[clip])
         weight = 1 + (PARTLY_WEIGHT - 1) * partly + (WHOLLY_WEIGHT - 1) * wholly
+        weight *= shares[source] if source < len(shares) else 1.0
         parts.append((np.full(len(frames), clip), objects, frames + first, left[frames, objects], weight))
     clips, index, starts, left, weight = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     return Windows(clips, index, starts, left.astype(np.int64), weight.astype(np.float32))

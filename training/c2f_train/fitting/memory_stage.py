@@ -109,7 +109,8 @@ class MemoryStage(Stage):
         objective = MemoryObjective(network, config, config.unroll.graded, config.loss.flicker)
         super().__init__("memory", network, objective, config.memory_stage, config.ema_decay, config.seed)
         self.network, self.store, self.about, self.faults = network, store, config, faults
-        self.windows = find_windows(store, config.data.min_visible_pixels)
+        shares = [about.weight for about in config.data.tracks]
+        self.windows = find_windows(store, config.data.min_visible_pixels, shares)
         self.spec = input_spec(config.crop, config.network.mask_channels)
         choose_trained(network, True, config.train_everything)
         network.train()
