@@ -1,0 +1,187 @@
+"""The plans that run a bundle's graphs with TensorRT: found in the cache, or built.
+
+A plan belongs to one graph, card, library version, precision and number of objects. `plan_key` is made of all of them,
+so a plan for anything else has another key and another file; what a file holds is checked before it is used
+(`plan_store.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+
+from c2f_ros.bundle import Bundle
+from c2f_ros.contract import ContractError, GraphSpec, Manifest
+from c2f_ros.engines.tensorrt_library import BACKENDS, has_timing_cache, is_portable, library_version, open_library
+from c2f_ros.plan_building import Built, Progress, Recipe, build, check_precision, silent
+from c2f_ros.plan_store import PlanStore, StalePlan
+
+PLAN_FORMAT = 1
+"""Raised when equal graphs give other plans than before: old ones are then built again."""
+ANY_CARD = "any"
+"""Instead of a card's name: a plan of a portable library, for every card that it supports."""
+DEFAULT_ROWS = 32
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """backend: of `tensorrt_library.BACKENDS`; precision: of `plan_building.PRECISIONS`; most_rows: objects in a call
+    at most. Raises ContractError if one of them is unknown."""
+
+    backend: str
+    precision: str = "fp16"
+    most_rows: int = DEFAULT_ROWS
+
+    def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise ContractError(f"backend is {self.backend!r}, expected one of {', '.join(BACKENDS)}; correct it")
+        check_precision(self.precision)
+        if self.most_rows < 1:
+            raise ContractError(f"most_rows is {self.most_rows}, expected 1 or more; correct it")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan to be run. spec: its graph, with the outputs that the plan has; built: how it came out, None if it was in
+    the cache; seconds: what building took."""
+
+    key: str
+    spec: GraphSpec
+    data: bytes
+    path: Path
+    built: Built | None = None
+    seconds: float = 0.0
+
+
+def plan_key(
+    graph_file_sha256: str, gpu_name: str, library_version: str, precision: str, most_rows: int, backend: str
+) -> str:
+    """The name of the plan that is built of these, 40 hexadecimal digits."""
+    parts = [PLAN_FORMAT, graph_file_sha256, gpu_name, library_version, precision, most_rows, backend]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40]
+
+
+def plan_specs(manifest: Manifest) -> tuple[GraphSpec, ...]:
+    """The bundle's graphs in order, with the outputs that the runtime reads and no others."""
+    states = {f"{state.name}_next" for state in manifest.temporal.state}
+    specs = [_with_outputs(manifest.graph, {"amodal", *states})]
+    if manifest.frame_graph is not None:
+        needed = {tensor.name for tensor in manifest.graph.inputs}
+        specs.insert(0, _with_outputs(manifest.frame_graph, needed))
+    return tuple(specs)
+
+
+def rows_of(spec: GraphSpec, most_rows: int) -> int:
+    """Objects in one call of this graph at most: a large one bounds them itself."""
+    return min(most_rows, spec.batch_limit) if spec.batch_limit else most_rows
+
+
+def build_plan(
+    graph: Path, spec: GraphSpec, request: BuildRequest, library: ModuleType, progress: Progress = silent
+) -> bytes:
+    """The plan of one graph for the card at hand, past the cache. Raises ContractError as `build` does."""
+    recipe = Recipe(request.precision, rows_of(spec, request.most_rows))
+    return build(graph, spec, recipe, library, progress).plan
+
+
+def plans_of(
+    bundle: Bundle, request: BuildRequest, store: PlanStore, gpu_name: str, may_build: bool, progress: Progress = silent
+) -> list[bytes]:
+    """The plans of the bundle's graphs, in the order of `Manifest.graphs`, to be run on this card.
+
+    A file that is not what it should be is never returned: it is built again where that is allowed.
+    Raises ContractError if a plan is missing or stale and must not be built, or cannot be.
+    """
+    return [plan.data for plan in find_plans(bundle, request, store, gpu_name, may_build, progress)]
+
+
+def find_plans(
+    bundle: Bundle, request: BuildRequest, store: PlanStore, gpu_name: str, may_build: bool, progress: Progress = silent
+) -> list[Plan]:
+    """As `plans_of`, with what is known of each plan. gpu_name: `ANY_CARD` builds what a portable library can."""
+    library = open_library(request.backend)
+    if gpu_name == ANY_CARD and not is_portable(library):
+        raise ContractError(
+            f"{request.backend} builds plans on the machine that runs them, and no NVIDIA GPU answers here; build "
+            "there, or use tensorrt_rtx"
+        )
+    specs = plan_specs(bundle.manifest)
+    return [_one_plan(bundle, spec, request, library, store, gpu_name, may_build, progress) for spec in specs]
+
+
+def _one_plan(
+    bundle: Bundle,
+    spec: GraphSpec,
+    request: BuildRequest,
+    library: ModuleType,
+    store: PlanStore,
+    gpu_name: str,
+    may_build: bool,
+    progress: Progress,
+) -> Plan:
+    rows, version = rows_of(spec, request.most_rows), library_version(library)
+    cards = [gpu_name] + [ANY_CARD] * (is_portable(library) and gpu_name != ANY_CARD)
+    keys = [plan_key(spec.sha256, card, version, request.precision, rows, request.backend) for card in cards]
+    stale: StalePlan | None = None
+    for key in keys:
+        try:
+            data = store.load(key)
+        except StalePlan as error:
+            stale = error
+            continue
+        if data is not None:
+            return Plan(key, spec, data, store.path(key))
+    if not may_build:
+        raise ContractError(str(stale) if stale else _missing(bundle, spec, request, store, gpu_name))
+    start = time.monotonic()
+    recipe = Recipe(request.precision, rows, gpu_name == ANY_CARD, _timings(request, library, store, gpu_name))
+    built = build(bundle.path(spec), spec, recipe, library, progress)
+    seconds = time.monotonic() - start
+    about = {
+        "model": bundle.manifest.model_id,
+        "graph": spec.file,
+        "graph_sha256": spec.sha256,
+        "gpu": gpu_name,
+        "backend": request.backend,
+        "version": version,
+        "precision": request.precision,
+        "most_rows": rows,
+        "layers": sum(built.layers.values()),
+        "seconds": round(seconds, 1),
+    }
+    path = store.save(keys[0], built.plan, about)
+    if built.timings:
+        store.save(_timing_key(request, library, gpu_name), built.timings, {"timings": True, "gpu": gpu_name})
+    return Plan(keys[0], spec, built.plan, path, built, seconds)
+
+
+def _missing(bundle: Bundle, spec: GraphSpec, request: BuildRequest, store: PlanStore, gpu_name: str) -> str:
+    return (
+        f"{store.folder} has no {request.precision} plan of {bundle.manifest.model_id}/{spec.file} for {gpu_name} and "
+        f"{request.backend}; build it with `c2f-build-engine {bundle.folder} --backend {request.backend} "
+        f"--precision {request.precision} --most-rows {request.most_rows}`"
+    )
+
+
+def _timing_key(request: BuildRequest, library: ModuleType, gpu_name: str) -> str:
+    """Timings are of kernels on a card, whatever the graph."""
+    return "timings-" + plan_key("", gpu_name, library_version(library), "", 0, request.backend)
+
+
+def _timings(request: BuildRequest, library: ModuleType, store: PlanStore, gpu_name: str) -> bytes:
+    """Those of earlier builds, or none: they only save time."""
+    if not has_timing_cache(library):
+        return b""
+    try:
+        return store.load(_timing_key(request, library, gpu_name)) or b""
+    except StalePlan:
+        return b""
+
+
+def _with_outputs(spec: GraphSpec, names: Sequence[str] | set[str]) -> GraphSpec:
+    return replace(spec, outputs=tuple(tensor for tensor in spec.outputs if tensor.name in names))
