@@ -16,7 +16,8 @@ from c2f_ros.contract import EngineError, Manifest
 from c2f_ros.engines import Graph
 from c2f_ros.engines.checks import broken_rows, check_amodal
 from c2f_ros.engines.frame_cache import CachedWindow
-from c2f_ros.object_memory import ObjectMemory
+from c2f_ros.geometry import FloatArray
+from c2f_ros.object_memory import ObjectMemory, StateStorage
 from c2f_ros.records import Batch, MaskProbabilities
 
 
@@ -34,10 +35,11 @@ class Mode(Protocol):
     def state_bytes(self) -> tuple[int, int]: ...
 
 
-def make_mode(manifest: Manifest, graphs: Sequence[Graph], slots: int) -> Mode:
-    """What runs this model's graphs, given in the order of `Manifest.graphs`; slots: objects remembered at most."""
+def make_mode(manifest: Manifest, graphs: Sequence[Graph], slots: int, states: StateStorage | None = None) -> Mode:
+    """What runs this model's graphs, given in the order of `Manifest.graphs`; slots: objects remembered at most, in
+    `states` (without: on the host)."""
     if manifest.temporal.mode == "stream":
-        return Streaming(graphs[-1], manifest, slots)
+        return Streaming(graphs[-1], manifest, slots, states)
     if manifest.frame_graph is not None:
         return CachedWindow(*graphs, manifest)
     return Plain(graphs[-1])
@@ -66,11 +68,12 @@ class Plain:
 
 
 class Streaming:
-    """Models of mode `stream`: every object's states go in, and what comes out is kept once it is checked."""
+    """Models of mode `stream`: every object's states go in, and what comes out is kept once it is checked: the states
+    themselves where they come to the host, else the mask that they go with."""
 
-    def __init__(self, graph: Graph, manifest: Manifest, slots: int) -> None:
+    def __init__(self, graph: Graph, manifest: Manifest, slots: int, states: StateStorage | None = None) -> None:
         self._graph, self._size = graph, manifest.crop.size
-        self.memory = ObjectMemory(manifest.temporal, slots)
+        self.memory = ObjectMemory(manifest.temporal, slots, states)
         names = {f"{state.name}_next" for state in manifest.temporal.state}
         self._kept = [tensor for tensor in manifest.graph.outputs if tensor.name in names]
 
@@ -78,9 +81,15 @@ class Streaming:
         count = len(batch.image)
         if len(batch.serials) != count or len(set(batch.serials)) != count:
             raise ValueError(f"{count} rows have serials {batch.serials}; give each row one of its own")
-        found = self.compute({"image": batch.image, "masks": batch.masks, **self.memory.inputs(batch)})
-        check_amodal("the graph", found["amodal"], count, self._size)
-        self._check_states(batch, found)
+        inputs = {"image": batch.image, "masks": batch.masks, **self.memory.inputs(batch)}
+        if self.memory.states.is_seen:
+            found = self.compute(inputs)
+            check_amodal("the graph", found["amodal"], count, self._size)
+            self._check_states(batch, found)
+        else:
+            found = self._graph(inputs, ["amodal"])
+            self._check_masks(batch, found["amodal"])
+            check_amodal("the graph", found["amodal"], count, self._size)
         frames = np.array([self.memory.frames(serial) + 1 for serial in batch.serials], np.int64)
         self.memory.write(batch, found)
         return MaskProbabilities(found["amodal"], frames)
@@ -107,3 +116,11 @@ class Streaming:
             raise EngineError(
                 f"the graph returned states that are not finite for {len(broken)} objects; they are reset"
             )
+
+    def _check_masks(self, batch: Batch, amodal: FloatArray) -> None:
+        """Raises EngineError if a mask is not finite. Its object begins anew: states that nobody sees may be why."""
+        broken = np.flatnonzero(~np.isfinite(amodal.reshape(len(amodal), -1)).all(axis=1))
+        for row in broken:
+            self.memory.forget(batch.serials[row])
+        if len(broken):
+            raise EngineError(f"the graph returned masks that are not finite for {len(broken)} objects; they are reset")

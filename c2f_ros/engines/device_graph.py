@@ -1,0 +1,204 @@
+"""One plan of a model on a device: its buffers, its execution contexts, and the CUDA graphs of calls that repeat."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2f_ros.bundle import Arrays
+from c2f_ros.contract import ContractError, EngineError, GraphSpec, TensorSpec
+from c2f_ros.engines.cuda_device import OutOfDeviceMemory
+from c2f_ros.engines.device_memory import DeviceRoom
+
+CAPTURED_AT_MOST = 8
+"""Calls kept as CUDA graphs, one per number of objects; each holds an execution context on the host."""
+
+
+@dataclass
+class _Captured:
+    """A CUDA graph and the context it was captured from, which must not change as long as it is used."""
+
+    graph: int
+    context: Any
+
+
+class DeviceGraph:
+    """A plan ready for calls of 1..`rows` objects; an `engines.Graph`.
+
+    A call uploads the inputs it is given, runs, fetches the outputs that are wanted, and waits once. Inputs it is not
+    given are those that were put into this graph's buffers before, on the stream. A batch of more rows takes several
+    calls, if it brings all inputs. `remark` says what became slower than it should be; "" if nothing.
+    """
+
+    def __init__(
+        self, library: Any, plan: Any, spec: GraphSpec, rows: int, room: DeviceRoom, activations: int, log: deque[str]
+    ) -> None:
+        """library: TensorRT. plan: its ICudaEngine, checked. rows: objects that the buffers are made for. activations:
+        address of memory that all graphs of this stream may use in turn. log: what the library complains of."""
+        self._library, self._plan, self._room, self._log = library, plan, room, log
+        self._activations = activations
+        self._tensors = {tensor.name: tensor for tensor in (*spec.inputs, *spec.outputs)}
+        self._inputs = [tensor.name for tensor in spec.inputs]
+        self.rows = rows
+        self._address = {n: room.allocate("buffers", rows * row_bytes(t)) for n, t in self._tensors.items()}
+        self._host = {n: room.pinned((rows, *t.shape[1:]), t.dtype) for n, t in self._tensors.items()}  # type: ignore[arg-type]
+        self.remark = ""
+        self._captures_itself = not hasattr(library, "CudaGraphStrategy")
+        self._captured: OrderedDict[tuple[Any, ...], _Captured] = OrderedDict()
+        self._last: tuple[Any, ...] = ()
+        self._context = self._make_context()
+
+    def address(self, name: str) -> int:
+        """Of the first row of this input or output."""
+        return self._address[name]
+
+    def __call__(self, inputs: Arrays, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
+        count = len(next(iter(inputs.values())))
+        if count <= self.rows:
+            return self._call(inputs, wanted, count)
+        if set(inputs) != set(self._inputs):
+            raise ValueError(f"{count} rows do not fit the {self.rows} of the buffers; split the batch before")
+        parts = [
+            self._call(
+                {n: a[first : first + self.rows] for n, a in inputs.items()}, wanted, min(self.rows, count - first)
+            )
+            for first in range(0, count, self.rows)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in wanted}
+
+    def drop_captured(self) -> None:
+        """Give back all CUDA graphs; calls that repeat are captured again."""
+        while self._captured:
+            self._room.device.drop_graph(self._captured.popitem()[1].graph)
+        self._last = ()
+
+    def close(self) -> None:
+        """Give back what the library holds; buffers belong to the room."""
+        self.drop_captured()
+        self._context = self._plan = None
+
+    def _call(self, inputs: Arrays, wanted: Sequence[str], count: int) -> dict[str, NDArray[Any]]:
+        for name, array in inputs.items():
+            room = self._host[name][:count]
+            if array.shape != room.shape:
+                raise EngineError(f"{name} is {array.shape}, expected {room.shape}; nothing is run")
+            np.copyto(room, array, casting="no")
+        key = count, tuple(inputs), tuple(wanted)
+        captured = self._captured.get(key)
+        if captured is not None:
+            self._captured.move_to_end(key)
+            self._room.device.launch(captured.graph, self._room.stream)
+            self._room.device.synchronize(self._room.stream)
+        else:
+            self._run_plainly(key, repeats=key == self._last)
+        self._last = key
+        return {name: self._host[name][:count].copy() for name in wanted}
+
+    def _run_plainly(self, key: tuple[Any, ...], repeats: bool) -> None:
+        """Run, and capture for the next time what was the same last time already."""
+        is_captured = repeats and self._captures_itself
+        context = self._try_context() if is_captured else None
+        used = self._context if context is None else context
+        self._set_shapes(used, key[0])
+        self._enqueue(used, key)
+        self._room.device.synchronize(self._room.stream)
+        if context is not None:
+            self._capture(context, key)
+
+    def _capture(self, context: Any, key: tuple[Any, ...]) -> None:
+        try:
+            graph = self._room.device.capture(self._room.stream, lambda: self._enqueue(context, key))
+        except EngineError as error:
+            self._capture_no_more(error)
+            return
+        self._captured[key] = _Captured(graph, context)
+        if len(self._captured) > CAPTURED_AT_MOST:
+            self._room.device.drop_graph(self._captured.popitem(last=False)[1].graph)
+
+    def _try_context(self) -> Any:
+        try:
+            return self._make_context()
+        except EngineError as error:
+            self._capture_no_more(error)
+            return None
+
+    def _capture_no_more(self, error: EngineError) -> None:
+        self._captures_itself = False
+        self.drop_captured()
+        self.remark = f"without CUDA graphs ({error})"
+
+    def _enqueue(self, context: Any, key: tuple[Any, ...]) -> None:
+        """Uploads, the plan, downloads: the same for equal keys, whatever the values."""
+        count, inputs, wanted = key
+        device, stream = self._room.device, self._room.stream
+        for name in inputs:
+            device.copy_to_device(self._address[name], self._host[name][:count], stream)
+        self._log.clear()
+        if not context.execute_async_v3(stream):
+            raise failure("TensorRT did not run the plan", self._log)
+        for name in wanted:
+            device.copy_to_host(self._host[name][:count], self._address[name], stream)
+
+    def _set_shapes(self, context: Any, count: int) -> None:
+        for name in self._inputs:
+            if not context.set_input_shape(name, (count, *self._tensors[name].shape[1:])):
+                raise failure(f"TensorRT refused {count} rows of {name}", self._log)
+
+    def _make_context(self) -> Any:
+        """One that uses the memory of activations and the buffers. TensorRT for RTX captures CUDA graphs by itself: it
+        alone knows when its kernels for a shape are ready."""
+        strategy = self._library.ExecutionContextAllocationStrategy.USER_MANAGED
+        self._log.clear()
+        if hasattr(self._library, "CudaGraphStrategy"):
+            config = self._plan.create_runtime_config()
+            config.set_execution_context_allocation_strategy(strategy)
+            config.cuda_graph_strategy = self._library.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            context = self._plan.create_execution_context(config)
+        else:
+            context = self._plan.create_execution_context(strategy)
+        if context is None:
+            raise failure("TensorRT made no execution context", self._log)
+        context.set_device_memory(self._activations, self._plan.device_memory_size_v2)
+        for name, address in self._address.items():
+            if not context.set_tensor_address(name, address):
+                raise failure(f"TensorRT refused the buffer of {name}", self._log)
+        return context
+
+
+def failure(what: str, log: Sequence[str]) -> EngineError:
+    """The error that says `what` and the last that the library complained of."""
+    said = " ".join(log[-1].split()) if log else "it says nothing"
+    is_out_of_memory = any("out of memory" in line.lower() or "outofmemory" in line.lower() for line in log)
+    return (OutOfDeviceMemory if is_out_of_memory else EngineError)(f"{what}: {said}")
+
+
+def row_bytes(tensor: TensorSpec) -> int:
+    """Bytes of one object's row."""
+    return math.prod(int(side) for side in tensor.shape[1:]) * np.dtype(tensor.dtype).itemsize
+
+
+def rows_of(library: Any, plan: Any, spec: GraphSpec) -> int:
+    """Objects that a plan takes in one call at most. Raises ContractError unless it is a plan of this very graph."""
+    found = {}
+    for index in range(plan.num_io_tensors):
+        name = plan.get_tensor_name(index)
+        dtype = np.dtype(library.nptype(plan.get_tensor_dtype(name))).name
+        found[name] = plan.get_tensor_mode(name), dtype, tuple(plan.get_tensor_shape(name))
+    modes = library.TensorIOMode
+    expected = _listed(spec.inputs, modes.INPUT) | _listed(spec.outputs, modes.OUTPUT)
+    if found != expected:
+        raise ContractError(f"the plan of {spec.file} has tensors {found}, expected {expected}; build the engine again")
+    least, _, most = plan.get_tensor_profile_shape(spec.inputs[0].name, 0)
+    if least[0] != 1:
+        raise ContractError(f"the plan of {spec.file} takes {least[0]} objects at least, not 1; build the engine again")
+    return int(most[0])
+
+
+def _listed(tensors: Sequence[TensorSpec], mode: Any) -> Mapping[str, tuple[Any, ...]]:
+    return {t.name: (mode, t.dtype, tuple(-1 if isinstance(n, str) else n for n in t.shape)) for t in tensors}

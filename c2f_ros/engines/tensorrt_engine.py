@@ -1,0 +1,216 @@
+"""The TensorRT engine: a model's plans on a GPU, where the states of its objects stay from frame to frame.
+
+Per frame: masks and crops go up, states are gathered, one call for all objects, masks come down; all on one stream,
+which is waited for once. States are stored after the masks have been checked, in the stream's order, waited for by
+nobody.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2f_ros.bundle import Arrays, Bundle
+from c2f_ros.contract import ContractError, EngineError, GraphSpec, Manifest
+from c2f_ros.engine_plans import BuildRequest, plan_specs, plans_of
+from c2f_ros.engines.cuda_device import OutOfDeviceMemory, open_device, why_no_gpu
+from c2f_ros.engines.device_graph import DeviceGraph, failure, row_bytes, rows_of
+from c2f_ros.engines.device_memory import DeviceRoom, DeviceStates, check_room
+from c2f_ros.engines.modes import make_mode
+from c2f_ros.engines.settings import DeviceSettings
+from c2f_ros.engines.tensorrt_library import is_installed, library_version, open_library
+from c2f_ros.plan_store import PlanStore
+from c2f_ros.records import Batch, MaskProbabilities
+
+TITLES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}
+AUTO = "fp16"
+"""What plans are built in where the user does not say: half the time and memory of fp32, proven on the golden sample."""
+COMPLAINTS = 4
+"""Lines kept of what the library complains of."""
+
+T = TypeVar("T")
+
+
+def why_not(backend: str) -> str:
+    """Why this backend cannot run here, in one sentence; "" if its library and a GPU are there."""
+    if not is_installed(backend):
+        return f"{TITLES[backend]} is not installed"
+    return why_no_gpu()
+
+
+class TensorRTEngine:
+    """A bundle's plans on the first GPU, for `device.most_rows` objects a call or as many as the manifest allows.
+
+    `device_bytes` says what it has taken there, by kind. When the GPU's memory runs out in use, calls take half as many
+    objects from then on, which `name` says.
+    """
+
+    def __init__(self, bundle: Bundle, backend: str, slots: int, device: DeviceSettings) -> None:
+        """slots: objects remembered at most. Raises ContractError in one sentence; nothing stays taken then."""
+        self._graphs: list[DeviceGraph] = []
+        self._plans: list[Any] = []
+        self._needs: dict[str, int] = {}
+        self._room: DeviceRoom | None = None
+        self._log: deque[str] = deque(maxlen=COMPLAINTS)
+        self._library, self._device = open_library(backend), open_device()
+        self.precision = AUTO if device.precision == "auto" else device.precision
+        self._title = f"{TITLES[backend]} {library_version(self._library)} {self.precision} on {self._device.name}"
+        try:
+            self._open(bundle, backend, slots, device)
+        except EngineError as error:
+            self._close_quietly()
+            raise ContractError(self._explained(error)) from error
+        except BaseException:
+            self._close_quietly()
+            raise
+
+    @property
+    def name(self) -> str:
+        remarks = [graph.remark for graph in self._graphs if graph.remark]
+        if self._rows < self._most_rows:
+            remarks.append(f"{self._rows} instead of {self._most_rows} objects a call: the GPU ran out of memory")
+        return ", ".join([self._title, f"{sum(self.device_bytes.values()) >> 20} MB", *remarks])
+
+    @property
+    def device_bytes(self) -> Mapping[str, int]:
+        """Bytes of the GPU's memory by kind: weights, activations, buffers, states."""
+        return dict(self._room.taken) if self._room else {}
+
+    def run(self, batch: Batch) -> MaskProbabilities:
+        found: list[MaskProbabilities] = []
+        first, count = 0, len(batch.image)
+        while first < count:
+            part = batch.part(slice(first, first + self._rows))
+            result = self._unless_out_of_memory(self._mode.run, part)
+            if result is not None:
+                found.append(result)
+                first += len(part.image)
+        if len(found) == 1:
+            return found[0]
+        return MaskProbabilities(*(np.concatenate([getattr(part, n) for part in found]) for n in ("amodal", "frames")))
+
+    def compute(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        while True:
+            found = self._unless_out_of_memory(self._mode.compute, inputs)
+            if found is not None:
+                return found
+
+    def keep(self, serials: Collection[int]) -> None:
+        self._mode.keep(serials)
+
+    def reset(self) -> None:
+        self._mode.reset()
+
+    def state_bytes(self) -> tuple[int, int]:
+        return self._mode.state_bytes()
+
+    def close(self) -> None:
+        """Give back everything on the GPU. Closing twice does nothing."""
+        for graph in self._graphs:
+            graph.close()
+        self._graphs.clear()
+        self._plans.clear()  # a plan gives its weights back when nobody holds it
+        room, self._room = self._room, None
+        if room is not None:
+            room.close()
+
+    def _open(self, bundle: Bundle, backend: str, slots: int, settings: DeviceSettings) -> None:
+        manifest, library = bundle.manifest, self._library
+        request = BuildRequest(backend, self.precision, settings.most_rows)
+        plans = plans_of(bundle, request, PlanStore(settings.cache), self._device.name, settings.build)
+        self._load(plans)
+        specs = list(zip(self._plans, plan_specs(manifest), strict=True))
+        rows = [_rows(library, plan, spec, settings.most_rows) for plan, spec in specs]
+        self._rows = self._most_rows = rows[-1]
+        self._needs = {
+            "weights": sum(_weights(library, plan, data) for plan, data in zip(self._plans, plans, strict=True)),
+            "activations": max(1, *(int(plan.device_memory_size_v2) for plan in self._plans)),
+            "buffers": sum(most * _all_row_bytes(spec) for most, (_, spec) in zip(rows, specs, strict=True)),
+            "states": slots * manifest.temporal.state_bytes,
+        }
+        check_room(self._needs, settings.memory_mb, self._device)
+        room = self._room = DeviceRoom(self._device, settings.low_priority)
+        room.count("weights", self._needs["weights"])
+        activations = room.allocate("activations", self._needs["activations"])
+        for (plan, spec), most in zip(specs, rows, strict=True):
+            self._graphs.append(DeviceGraph(library, plan, spec, most, room, activations, self._log))
+        self._mode = make_mode(manifest, self._graphs, slots, self._make_states(manifest, slots, room))
+
+    def _make_states(self, manifest: Manifest, slots: int, room: DeviceRoom) -> DeviceStates | None:
+        if not manifest.temporal.state:
+            return None
+        return DeviceStates(manifest.temporal, slots, self._graphs[-1], room)
+
+    def _load(self, plans: list[bytes]) -> None:
+        self._runtime = self._library.Runtime(_make_log(self._library, self._log))
+        for plan in plans:
+            self._log.clear()
+            engine = self._runtime.deserialize_cuda_engine(plan)
+            if engine is None:
+                self._needs = {"weights": len(plan)}
+                raise failure(f"a plan does not load on {self._device.name}; build the engine again", self._log)
+            self._plans.append(engine)
+
+    def _explained(self, error: EngineError) -> str:
+        if not isinstance(error, OutOfDeviceMemory):
+            return str(error)
+        free, _ = self._device.memory_info()
+        needed = sum(self._needs.values()) >> 20
+        return (
+            f"the model needs {needed} MB of {self._device.name}'s memory and {free >> 20} MB are free now ({error}); "
+            "lower max_objects, choose a lower precision, or end another program on this GPU"
+        )
+
+    def _close_quietly(self) -> None:
+        with suppress(EngineError):  # what went wrong first is what is said
+            self.close()
+
+    def _unless_out_of_memory(self, call: Callable[[Any], T], argument: Any) -> T | None:
+        """What `call` returns; None if the GPU ran out of memory and calls take half as many objects from now on."""
+        try:
+            return call(argument)
+        except OutOfDeviceMemory:
+            if self._rows == 1:
+                raise
+            self._rows = max(1, self._rows // 2)
+            for graph in self._graphs:
+                graph.drop_captured()
+                graph.rows = min(graph.rows, self._rows)
+            return None
+
+
+def _rows(library: Any, plan: Any, spec: GraphSpec, most_rows: int) -> int:
+    """Objects in one call of this plan: what it was built for, the user wants and the manifest allows."""
+    return min(rows_of(library, plan, spec), most_rows, spec.batch_limit or most_rows)
+
+
+def _weights(library: Any, plan: Any, data: bytes) -> int:
+    """Bytes; older versions of TensorRT do not say them, then those of the plan, which holds them."""
+    if not hasattr(library, "EngineStat"):
+        return len(data)
+    return int(plan.get_engine_stat(library.EngineStat.TOTAL_WEIGHTS_SIZE))
+
+
+def _all_row_bytes(spec: GraphSpec) -> int:
+    return sum(row_bytes(tensor) for tensor in (*spec.inputs, *spec.outputs))
+
+
+def _make_log(library: Any, complaints: deque[str]) -> Any:
+    """A logger that keeps errors for the sentence that is raised, and drops the rest."""
+    severity = library.ILogger.Severity
+    serious = (severity.INTERNAL_ERROR, severity.ERROR)
+
+    class Log(library.ILogger):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            library.ILogger.__init__(self)
+
+        def log(self, level: Any, message: str) -> None:
+            if level in serious:
+                complaints.append(message)
+
+    return Log()

@@ -1,0 +1,233 @@
+"""A TensorRT that is not there: plans of ONNX files that ONNX Runtime runs, in the memory and order of a fake device.
+
+What these classes offer is what the real ones have: `test_tensorrt_engine.py` compares them where the library is
+installed.
+"""
+
+from __future__ import annotations
+
+import json
+import weakref
+from collections.abc import Callable
+from enum import Enum
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from fake_device import FakeDevice
+
+from c2f_ros.bundle import Bundle
+from c2f_ros.contract import EngineError, GraphSpec
+from c2f_ros.engine_plans import plan_specs
+from c2f_ros.engines.cuda_device import OutOfDeviceMemory
+
+WEIGHTS, ACTIVATIONS = 1000, 512
+"""Bytes that every plan takes by itself, and that it needs while it runs."""
+
+
+class Strategy(Enum):
+    STATIC = 0
+    USER_MANAGED = 2
+
+
+class CudaGraphs(Enum):
+    DISABLED = 0
+    WHOLE_GRAPH_CAPTURE = 1
+
+
+class Mode(Enum):
+    INPUT = 1
+    OUTPUT = 2
+
+
+class Stat(Enum):
+    TOTAL_WEIGHTS_SIZE = 0
+
+
+class Logger:
+    Severity = SimpleNamespace(INTERNAL_ERROR=0, ERROR=1, WARNING=2)
+
+
+class FakeTensorRT:
+    """A module such as `tensorrt` or, with `is_rtx`, `tensorrt_rtx`, on a device. `calls` go to the device's."""
+
+    __version__ = "10.9.0.34"
+    ILogger = Logger
+    ExecutionContextAllocationStrategy = Strategy
+    TensorIOMode = Mode
+    EngineStat = Stat
+
+    def __init__(self, device: FakeDevice, is_rtx: bool = False) -> None:
+        self.device, self.is_rtx = device, is_rtx
+        if is_rtx:
+            self.CudaGraphStrategy = CudaGraphs
+
+    def Runtime(self, log: Any) -> FakeRuntime:
+        return FakeRuntime(self.device, log)
+
+    @staticmethod
+    def nptype(dtype: str) -> type:
+        return np.dtype(dtype).type
+
+
+class FakeRuntime:
+    def __init__(self, device: FakeDevice, log: Any) -> None:
+        self._device, self._log = device, log
+
+    def deserialize_cuda_engine(self, plan: bytes) -> FakePlan | None:
+        return _unless_error(self._device, self._log, "deserialize", lambda: FakePlan(self._device, self._log, plan))
+
+
+class FakeConfig:
+    """IRuntimeConfig of TensorRT for RTX."""
+
+    def __init__(self) -> None:
+        self.cuda_graph_strategy = CudaGraphs.DISABLED
+        self.strategy = Strategy.STATIC
+
+    def set_execution_context_allocation_strategy(self, strategy: Strategy) -> None:
+        self.strategy = strategy
+
+
+class FakePlan:
+    """ICudaEngine: an ONNX file that ONNX Runtime runs with one thread."""
+
+    device_memory_size_v2 = ACTIVATIONS
+
+    def __init__(self, device: FakeDevice, log: Any, plan: bytes) -> None:
+        said = json.loads(plan)
+        if said["gpu"] != device.name:
+            raise EngineError(f"a plan for {said['gpu']}")
+        self.device, self.log, self.rows, self.least = device, log, said["rows"], said["least"]
+        self.session = session(said["graph"])
+        self._tensors = [(tuple(t), Mode.INPUT) for t in said["inputs"]]
+        self._tensors += [(tuple(t), Mode.OUTPUT) for t in said["outputs"]]
+        self._by_name = {name: (dtype, shape, mode) for (name, dtype, shape), mode in self._tensors}
+        if WEIGHTS > device.unused():
+            raise OutOfDeviceMemory("weights")
+        device.weights += WEIGHTS
+        weakref.finalize(self, _give_back_weights, device)
+        self.num_io_tensors = len(self._tensors)
+
+    def get_tensor_name(self, index: int) -> str:
+        return self._tensors[index][0][0]
+
+    def get_tensor_dtype(self, name: str) -> str:
+        return self._by_name[name][0]
+
+    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
+        return (-1, *self._by_name[name][1])
+
+    def get_tensor_mode(self, name: str) -> Mode:
+        return self._by_name[name][2]
+
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[tuple[int, ...]]:
+        assert profile_index == 0
+        shape = tuple(self._by_name[name][1])
+        return [(self.least, *shape), (self.rows, *shape), (self.rows, *shape)]
+
+    def get_engine_stat(self, stat: Stat) -> int:
+        assert stat is Stat.TOTAL_WEIGHTS_SIZE
+        return WEIGHTS
+
+    def create_runtime_config(self) -> FakeConfig:
+        return FakeConfig()
+
+    def create_execution_context(self, how: Strategy | FakeConfig) -> FakeContext | None:
+        strategy = how if isinstance(how, Strategy) else how.strategy
+        assert strategy is Strategy.USER_MANAGED, "the engine takes its memory itself"
+        return _unless_error(self.device, self.log, "create_execution_context", lambda: FakeContext(self))
+
+
+class FakeContext:
+    """IExecutionContext. A graph captured from it is broken by any later change of shapes or addresses."""
+
+    def __init__(self, plan: FakePlan) -> None:
+        self._plan, self._version = plan, 0
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._addresses: dict[str, int] = {}
+        self._memory = (0, 0)
+
+    def set_device_memory(self, memory: int, size: int) -> None:
+        assert size >= ACTIVATIONS and memory % 256 == 0
+        self._memory = memory, size
+
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        self._version += 1
+        self._addresses[name] = memory
+        return name in self._plan._by_name and memory % 256 == 0
+
+    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        self._version += 1
+        self._shapes[name] = tuple(shape)
+        return 1 <= shape[0] <= self._plan.rows and tuple(shape[1:]) == tuple(self._plan._by_name[name][1])
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        device, version = self._plan.device, self._version
+        if _unless_error(device, self._plan.log, "execute_async_v3", lambda: True) is None:
+            return False
+        counts = {shape[0] for shape in self._shapes.values()}
+        assert len(counts) == 1, "inputs of different numbers of rows"
+        is_captured, count, addresses = device.is_capturing, counts.pop(), dict(self._addresses)
+        if not is_captured:
+            device.calls.append("execute_async_v3")
+
+        def run() -> None:
+            assert not is_captured or version == self._version, "the context was changed after its graph was captured"
+            device.bytes_at(*self._memory).fill(0xAB)
+            self._run(count, addresses)
+
+        device.put(stream_handle, run)
+        return True
+
+    def _run(self, count: int, addresses: dict[str, int]) -> None:
+        device, tensors = self._plan.device, self._plan._by_name
+        views = {}
+        for name, (dtype, shape, _) in tensors.items():
+            size = count * int(np.prod(shape)) * np.dtype(dtype).itemsize
+            views[name] = device.bytes_at(addresses[name], size).view(dtype).reshape(count, *shape)
+        inputs = {name: views[name].copy() for name, (_, _, mode) in tensors.items() if mode is Mode.INPUT}
+        names = [name for name, (_, _, mode) in tensors.items() if mode is Mode.OUTPUT]
+        for name, array in zip(names, self._plan.session.run(names, inputs), strict=True):
+            np.copyto(views[name], array)
+
+
+def fake_plans(
+    bundle: Bundle, rows: int, gpu: str = "Fake GPU", least: int = 1, graphs: tuple[GraphSpec, ...] = ()
+) -> list[bytes]:
+    """Plans of a bundle's graphs for calls of `least`..`rows` objects on this GPU; graphs: with other tensors."""
+    found = []
+    for spec, shown in zip(plan_specs(bundle.manifest), graphs or plan_specs(bundle.manifest), strict=True):
+        sides = {
+            side: [(t.name, t.dtype, list(t.shape[1:])) for t in getattr(shown, side)] for side in ("inputs", "outputs")
+        }
+        said = {"graph": str(bundle.path(spec)), "rows": rows, "least": least, "gpu": gpu, **sides}
+        found.append(json.dumps(said).encode())
+    return found
+
+
+@cache
+def session(path: str) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _give_back_weights(device: FakeDevice) -> None:
+    device.weights -= WEIGHTS
+
+
+def _unless_error(device: FakeDevice, log: Any, call: str, work: Callable[[], Any]) -> Any:
+    """As TensorRT does: None, and a line in the log, where anything goes wrong."""
+    try:
+        device.fail_if_told(call)
+        return work()
+    except OutOfDeviceMemory as error:
+        log.log(1, f"[defaultAllocator.cpp] Cuda Runtime (out of memory) {error}")
+    except EngineError as error:
+        log.log(1, f"IRuntime: Error Code 6: {error}")
+    return None
