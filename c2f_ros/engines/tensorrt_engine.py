@@ -29,7 +29,7 @@ from c2f_ros.records import Batch, MaskProbabilities
 
 TITLES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT for RTX"}
 AUTO = "fp16"
-"""What plans are built in where the user does not say: half the time and memory of fp32, proven on the golden sample."""
+"""What plans are built in where the user does not say: half the time and memory, proven on the golden sample."""
 COMPLAINTS = 4
 """Lines kept of what the library complains of."""
 
