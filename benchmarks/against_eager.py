@@ -6,10 +6,10 @@ from pathlib import Path
 
 from benchmarks.effort import Effort
 from benchmarks.measuring import in_turn, ratio
+from benchmarks.opening import open_default, open_same
 from benchmarks.random_models import eager_run, engine_run, network_config, random_model
 from benchmarks.section import Section
 from c2f_ros.bundle import load_bundle
-from c2f_ros.steps.step6_engine import open_engine
 
 COUNTS = (1, 4, 16)
 COLUMNS = {
@@ -25,8 +25,9 @@ def against_eager(models: list[Path], folder: Path, effort: Effort) -> Section:
     for model in models:
         network, same = random_model(network_config(model), folder / f"eager_{model.name}")
         shipped = load_bundle(model)
-        ours, theirs = (open_engine("auto", bundle, effort.threads) for bundle in (same, shipped))
-        engines.add(ours.name)
+        theirs = open_default(shipped, effort.threads, folder / "cache")
+        ours = open_same(theirs, same, effort.threads)
+        engines.add(theirs.name)
         for count in effort.few(COUNTS):
             runs = {
                 "eager": eager_run(network, same.manifest, count),
@@ -40,9 +41,9 @@ def against_eager(models: list[Path], folder: Path, effort: Effort) -> Section:
         ours.close()
         theirs.close()
     note = (
-        "A frame's network, all its objects in one call. Ours: the default engine "
-        f"({'; '.join(sorted(engines))}), memory of the objects and checks of the output included, with the "
-        "same weights as PyTorch (random ones: cost does not depend on them); shipped: the bundle in models/. Median and quartiles "
-        "over rounds in turn; ratios are taken round by round."
+        "A frame's network, all its objects in one call. Ours: the default engine, memory of the objects and checks of "
+        "the output included, with the same weights as PyTorch (random ones: cost does not depend on them); shipped: "
+        "the bundle in models/. Median and quartiles over rounds in turn; ratios are taken round by round. "
+        f"Engines: {'; '.join(sorted(engines))}."
     )
     return Section("against_eager", "Against plain PyTorch", note, COLUMNS, rows)

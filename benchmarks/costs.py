@@ -9,13 +9,14 @@ from pathlib import Path
 from benchmarks.effort import Effort
 from benchmarks.fits import Line, fit_line
 from benchmarks.measuring import Measured, in_turn
+from benchmarks.opening import open_default, open_same
 from benchmarks.random_models import engine_run, random_bundle, window_run
 from benchmarks.section import Section
 from benchmarks.window_against_stream import window_bundle
 from c2f_ros.bench import Case, EchoEngine, ros_side, time_case
-from c2f_ros.bundle import load_bundle
+from c2f_ros.bundle import Bundle, load_bundle
 from c2f_ros.parameters import make_parameters
-from c2f_ros.steps.step6_engine import open_engine
+from c2f_ros.steps.step6_engine import Engine
 from c2f_train.model.config import MemoryConfig, NetworkConfig
 
 COUNTS = (1, 2, 4, 6, 8, 10, 12, 16)
@@ -54,43 +55,48 @@ class Curve:
         }
 
 
-def costs(models: Sequence[Path], network: NetworkConfig, folder: Path, effort: Effort) -> tuple[Section, list[Curve]]:
-    """The table, and its curves for a picture. models: shipped bundles; network: of one with a memory."""
-    curves = [against_objects(model, effort) for model in models]
-    curves += against_frames(network, folder, effort)
+def costs(
+    models: Sequence[Path], network: NetworkConfig, default: Engine, folder: Path, effort: Effort
+) -> tuple[Section, list[Curve]]:
+    """The table, and its curves for a picture. models: shipped bundles; network: of one with a memory; default: its
+    engine."""
+    curves = [against_objects(model, folder, effort) for model in models]
+    curves += against_frames(network, default, folder, effort)
     curves.append(against_image_size(models[-1], effort))
     note = (
-        f"Medians, and the line of least squares through them. Frames: {OBJECTS} objects, random weights in the sizes of "
-        f"the default model. Image size: everything but the engine, {PATH_OBJECTS} objects, CPU time; x in megapixels."
+        f"Medians, and the line of least squares through them. Frames: {OBJECTS} objects, random weights in the sizes "
+        f"of the default model. Image size: all but the engine, {PATH_OBJECTS} objects, CPU time; x in megapixels."
     )
     return Section("costs", "What time grows with", note, COLUMNS, [curve.row() for curve in curves]), curves
 
 
-def against_objects(model: Path, effort: Effort) -> Curve:
+def against_objects(model: Path, folder: Path, effort: Effort) -> Curve:
     """A shipped model's engine call for 1 to 16 objects."""
     bundle, counts = load_bundle(model), effort.few(COUNTS)
-    engine = open_engine("auto", bundle, effort.threads)
+    engine = open_default(bundle, effort.threads, folder / "cache")
     runs = {str(count): engine_run(engine, bundle.manifest, count) for count in counts}
     ms = in_turn(runs, effort.rounds(15), effort.seconds(20))
     engine.close()
     return Curve("objects N", model.name, "objects N", counts, tuple(ms[str(count)] for count in counts))
 
 
-def against_frames(network: NetworkConfig, folder: Path, effort: Effort) -> list[Curve]:
+def against_frames(network: NetworkConfig, default: Engine, folder: Path, effort: Effort) -> list[Curve]:
     """A memory of fixed size that has seen T frames, a ring of T frames, and windows of T frames, kept or not."""
-    frames = effort.few(FRAMES)
-    stream = random_bundle(network, folder / "grown")
+    frames, engines = effort.few(FRAMES), []
     found: dict[str, Callable[[], object]] = {}
-    engines = []
+
+    def opened(bundle: Bundle) -> Engine:
+        engines.append(open_same(default, bundle, effort.threads))
+        return engines[-1]
+
+    stream = random_bundle(network, folder / "grown")
     for T in frames:
         window = window_bundle(network, T, folder / "frames")
-        ring = random_bundle(_with_ring(network, T), folder / f"ring{T}")
-        mine = [open_engine("auto", bundle, effort.threads) for bundle in (stream, ring, window, window)]
-        found[f"stream{T}"] = engine_run(mine[0], stream.manifest, OBJECTS)
-        found[f"ring{T}"] = engine_run(mine[1], ring.manifest, OBJECTS)
-        found[f"cached{T}"] = window_run(mine[2], window.manifest, OBJECTS, is_cached=True)
-        found[f"again{T}"] = window_run(mine[3], window.manifest, OBJECTS, is_cached=False)
-        engines += mine
+        ring = random_bundle(replace(network, memory=MemoryConfig(ring=T)), folder / f"ring{T}")
+        found[f"stream{T}"] = engine_run(opened(stream), stream.manifest, OBJECTS)
+        found[f"ring{T}"] = engine_run(opened(ring), ring.manifest, OBJECTS)
+        found[f"cached{T}"] = window_run(opened(window), window.manifest, OBJECTS, is_cached=True)
+        found[f"again{T}"] = window_run(opened(window), window.manifest, OBJECTS, is_cached=False)
     ms = in_turn(found, effort.rounds(9), effort.seconds(30))
     for engine in engines:
         engine.close()
@@ -118,7 +124,3 @@ def against_image_size(model: Path, effort: Effort) -> Curve:
     megapixels = tuple(round(height * width * 1e-6, 4) for height, width in images)
     what = f"path without engine, {model.name}"
     return Curve("image size", what, "megapixels", megapixels, tuple(Measured(tuple(taken[i])) for i in images))
-
-
-def _with_ring(network: NetworkConfig, frames: int) -> NetworkConfig:
-    return replace(network, memory=MemoryConfig(ring=frames))

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from benchmarks.effort import Effort
 from benchmarks.measuring import in_turn, ratio
+from benchmarks.opening import open_same
 from benchmarks.random_models import engine_run, random_bundle, window_run
 from benchmarks.section import Section
 from c2f_ros.bundle import Bundle
-from c2f_ros.steps.step6_engine import open_engine
+from c2f_ros.steps.step6_engine import Engine
 from c2f_train.model.config import NO_MEMORY, NetworkConfig
 
 OBJECTS, WINDOW = 4, 8
@@ -23,15 +24,15 @@ def window_bundle(network: NetworkConfig, frames: int, folder: Path) -> Bundle:
     return random_bundle(replace(network, transformer=transformer, memory=NO_MEMORY), folder / f"window{frames}")
 
 
-def window_against_stream(network: NetworkConfig, folder: Path, effort: Effort) -> Section:
-    """A row per way to see the past. network: one with a memory."""
+def window_against_stream(network: NetworkConfig, default: Engine, folder: Path, effort: Effort) -> Section:
+    """A row per way to see the past. network: one with a memory; default: what all of them run in."""
     stream, image = (
         random_bundle(config, folder / name)
         for name, config in (("stream", network), ("alone", replace(network, memory=NO_MEMORY)))
     )
     window = window_bundle(network, WINDOW, folder)
     engines = {
-        key: open_engine("auto", bundle, effort.threads)
+        key: open_same(default, bundle, effort.threads)
         for key, bundle in (("stream", stream), ("alone", image), ("cached", window), ("again", window))
     }
     runs = {
@@ -52,5 +53,8 @@ def window_against_stream(network: NetworkConfig, folder: Path, effort: Effort) 
     ]
     for engine in engines.values():
         engine.close()
-    note = "One more frame of all objects with the past known. Random weights, the sizes of the default model."
+    note = (
+        "One more frame of all objects with the past known. Random weights, the sizes of the default model; "
+        f"{default.name}."
+    )
     return Section("window_against_stream", "Window against stream", note, COLUMNS, rows)
