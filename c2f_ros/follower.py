@@ -57,9 +57,19 @@ class Follower:
         """Where the object is in the newest frame; None if it is not followed."""
         return self._places.get(key)
 
-    def foresee(self, pixels: ByteArray, encoding: str, stamp_ns: int, keys: Collection[str]) -> dict[str, Place]:
-        """Where these objects will be in the frame that is given to `advance` next, if no pixel of them is visible."""
-        scene = self._look(pixels, encoding, stamp_ns).scene
+    def foresee(
+        self,
+        pixels: ByteArray,
+        encoding: str,
+        stamp_ns: int,
+        keys: Collection[str],
+        visible: Mapping[str, PlacedMask] | None = None,
+    ) -> dict[str, Place]:
+        """Where these objects will be in the frame that is given to `advance` next, if no pixel of them is visible.
+
+        visible: the other objects' visible masks in that frame, as far as they are known already; None: not at all.
+        """
+        scene = self._look(pixels, encoding, stamp_ns, visible).scene
         return {key: next_place(self._places[key], stamp_ns, None, None, scene) for key in keys}
 
     def advance(
@@ -76,7 +86,7 @@ class Follower:
         pixels: the whole image [H, W, C]; labels: [H, W], 0 = no instance; visible: masks with at least one pixel.
         stamp_ns: later than that of the frame before.
         """
-        flow = self._look(pixels, encoding, stamp_ns)
+        flow = self._look(pixels, encoding, stamp_ns, visible)
         moved, scene = flow.moved, flow.scene
         for key in [k for k, p in self._places.items() if k not in visible and stamp_ns - p.seen_ns > self.keep_ns]:
             self.forget(key)
@@ -105,18 +115,21 @@ class Follower:
         rgb, masks = cut_object(pixels, encoding, labels, shown, box, self.crop.size, self.mask_channels)
         return Observation(place.stamp_ns, box, rgb, masks, place.anchor, place.stamp_ns - place.seen_ns)
 
-    def _look(self, pixels: ByteArray, encoding: str, stamp_ns: int) -> Flow:
+    def _look(self, pixels: ByteArray, encoding: str, stamp_ns: int, visible: Mapping[str, PlacedMask] | None) -> Flow:
         """How everything moved since the last frame; sought once for `foresee` and `advance` of one frame."""
         if self._flow is None or self._flow.stamp_ns != stamp_ns:
             gray = small_gray(pixels, encoding)
-            self._flow = Flow(stamp_ns, gray, *self._motions(gray, stamp_ns))
+            self._flow = Flow(stamp_ns, gray, *self._motions(gray, stamp_ns, visible))
         return self._flow
 
-    def _motions(self, gray: ByteArray, stamp_ns: int) -> tuple[dict[str, Similarity], Similarity | None]:
+    def _motions(
+        self, gray: ByteArray, stamp_ns: int, visible: Mapping[str, PlacedMask] | None
+    ) -> tuple[dict[str, Similarity], Similarity | None]:
         if self._gray is None or self._labels is None or self._gray.shape != gray.shape:
             return {}, None
         drifts = [self._drift(key, stamp_ns) for key in self._seen]
-        found, scene = find_motions(self._gray, gray, list(self._seen.values()), self._labels, drifts)
+        boxes = [] if visible is None else [visible[key].box if key in visible else None for key in self._seen]
+        found, scene = find_motions(self._gray, gray, list(self._seen.values()), self._labels, drifts, boxes)
         return {key: motion for key, motion in zip(self._seen, found, strict=True) if motion is not None}, scene
 
     def _drift(self, key: str, stamp_ns: int) -> tuple[float, float] | None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from c2f_ros.geometry import BoolArray, ByteArray, FloatArray, PlacedMask
+from c2f_ros.geometry import BoolArray, Box, ByteArray, FloatArray, PlacedMask
 
 LONGEST = 400
 """Flow is sought in a copy of the image whose longer side has at most so many pixels."""
-OBJECT_POINTS, BACKGROUND_POINTS = 24, 64
+OBJECT_POINTS, BACKGROUND_POINTS = 20, 48
 """Points per object and of the background, at most."""
 LEAST_POINTS, LEAST_FOR_SCALE = 3, 8
 """Found points that a shift, and a change of size, must rest on."""
@@ -22,6 +21,14 @@ MOST_GROWTH = 1.15
 """An object does not grow or shrink more than this in one frame; more is a fault of the flow."""
 WINDOW, NEAR_WINDOW = 15, 9
 """Sides of the patches that are compared: sought anywhere, and near where they should be."""
+FAR_LEVELS, BOX_LEVELS = 3, 1
+"""Halvings of the image in which the search begins: of what may be anywhere, and of what a box of visible pixels says
+to be near."""
+STOP = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03)
+"""A search ends after so many steps, or a step of so many pixels."""
+SAME_SIZE, MOST_APART = 0.1, 0.15
+"""A box of visible pixels whose sides changed by less than the first share went where its object went. Flow that says
+otherwise by more than the second share of the box's longer side has found a repetition of the texture."""
 
 _TO_GRAY = {
     "rgb8": cv2.COLOR_RGB2GRAY,
@@ -59,14 +66,21 @@ STILL = Similarity()
 
 
 def small_gray(pixels: ByteArray, encoding: str) -> ByteArray:
-    """uint8 [h, w]: the image [H, W, C] in gray, its longer side at most `LONGEST`."""
-    height, width = pixels.shape[:2]
-    if max(height, width) > LONGEST:
-        factor = LONGEST / max(height, width)
-        size = (max(1, round(width * factor)), max(1, round(height * factor)))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    """uint8 [h, w]: the image [H, W, C] in gray, its longer side at most `LONGEST`.
+
+    Halved while that leaves it larger, then resampled linearly: so every pixel counts, and halving is cheap.
+    """
     code = _TO_GRAY[encoding]
-    return np.ascontiguousarray(pixels) if code is None else cv2.cvtColor(pixels, code)
+    gray = pixels if code is None else cv2.cvtColor(pixels, code)
+    height, width = gray.shape
+    if max(height, width) <= LONGEST:
+        return np.ascontiguousarray(gray)
+    factor = LONGEST / max(height, width)
+    while min(gray.shape) > 1 and max(gray.shape) >= 2 * LONGEST:
+        rows, columns = gray.shape[0] // 2, gray.shape[1] // 2
+        gray = cv2.resize(gray[: 2 * rows, : 2 * columns], (columns, rows), interpolation=cv2.INTER_AREA)
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return cv2.resize(gray, size, interpolation=cv2.INTER_LINEAR)
 
 
 def find_motions(
@@ -75,6 +89,7 @@ def find_motions(
     seen: Sequence[PlacedMask],
     labels: NDArray[np.integer],
     drifts: Sequence[tuple[float, float] | None] = (),
+    boxes: Sequence[Box | None] = (),
 ) -> tuple[list[Similarity | None], Similarity | None]:
     """How each object moved, and the scene; None where too little was found again.
 
@@ -86,54 +101,63 @@ def find_motions(
     whole image; labels [H, W] of that frame, 0 where no instance is. drifts: how each object should have moved against
     the scene, in pixels (x, y), None where nothing is known. It matters for slivers at an occluder's edge: sought
     from afar, their points follow the occluder; sought from where they should be, they are found.
+    boxes: of the objects' visible pixels now, None where there are none: such an object is not sought, the others
+    are sought from where their boxes went, however far. () where nothing is known.
     """
-    flow = _Flow(before, now, before.shape[1] / labels.shape[1], labels.shape)
-    sets = [_points(mask.mask, mask.box.x0, mask.box.y0, OBJECT_POINTS) for mask in seen]
-    sets.append(_background(labels))
-    points = np.concatenate(sets).astype(np.float32) + 0.5
-    if not len(points):
+    sets = [_points(mask, OBJECT_POINTS) for mask in seen]
+    if boxes:
+        sets = [part if box is not None else NO_POINTS for part, box in zip(sets, boxes, strict=True)]
+    points = _Points.of([*sets, _background(labels)])
+    if not points.is_set.any():
         return [None] * len(seen), None
-    ends = np.cumsum([len(part) for part in sets])
-    parts = [slice(start, end) for start, end in zip(np.append(0, ends[:-1]), ends, strict=True)]
-    found, is_found, _ = flow.track(points, None)
-    motions = [_fit(points[part], found[part], is_found[part]) for part in parts]
+    flow = _Flow(before, now, before.shape[1] / labels.shape[1], labels.shape)
+    found = _first_search(flow, points, seen, boxes)
+    motions = fit_similarities(points.at, found.at, found.is_found)
+    if boxes:
+        motions[:-1] = [_as_box_went(*one) for one in zip(motions[:-1], seen, boxes, strict=True)]
     scene = _scene(motions, seen, labels.shape)
-    rows = [row for row, drift in enumerate(drifts) if drift is not None and len(sets[row])]
+    rows = [row for row, drift in enumerate(drifts) if drift is not None and points.is_set[row].any()]
     if rows:
-        shift, starts = scene or STILL, points.copy()
-        for row in rows:
-            starts[parts[row]] += np.add((shift.dx, shift.dy), drifts[row])
-        own = np.concatenate([np.arange(len(points))[parts[row]] for row in rows])
-        first, second = (flow.track(points[own], start[own]) for start in (found, starts))
-        begin = 0
-        for row in rows:
-            part = slice(begin, begin := begin + len(sets[row]))
-            if _misfit(second, part) <= _misfit(first, part):
-                motions[row] = _fit(points[own][part], second[0][part], second[1][part]) or motions[row]
+        shift = np.array([drifts[row] for row in rows]) + ((0.0, 0.0) if scene is None else (scene.dx, scene.dy))
+        better = _second_search(flow, points.part(rows), found.part(rows), shift)
+        motions = [*motions]
+        for row, motion in zip(rows, better, strict=True):
+            motions[row] = motion or motions[row]
     return motions[:-1], scene
 
 
-def _scene(
-    motions: Sequence[Similarity | None], seen: Sequence[PlacedMask], size: tuple[int, ...]
-) -> Similarity | None:
-    """The median shift of objects, each at its middle, and of the background, at the image's, which counts twice.
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """Points of K parts in the whole image: at [K, M, 2] as (x, y), is_set [K, M]; the rest is padding."""
 
-    motions: of `seen`, then of the background."""
-    middles = [((m.box.x0 + m.box.x1) / 2, (m.box.y0 + m.box.y1) / 2) for m in seen]
-    middles += [(size[1] / 2, size[0] / 2)] * 2
-    shifts = [
-        np.subtract(motion.at(*middle), middle)
-        for motion, middle in zip([*motions, motions[-1]], middles, strict=True)
-        if motion is not None
-    ]
-    if not shifts:
-        return None
-    x, y = np.median(np.array(shifts), axis=0)
-    return Similarity(1.0, float(x), float(y))
+    at: FloatArray
+    is_set: BoolArray
+
+    @classmethod
+    def of(cls, sets: Sequence[NDArray[np.float64]]) -> _Points:
+        """Pixels [n, 2] of every part; their middles."""
+        most = max(len(part) for part in sets)
+        at, is_set = np.zeros((len(sets), most, 2), np.float32), np.zeros((len(sets), most), bool)
+        for row, part in enumerate(sets):
+            at[row, : len(part)], is_set[row, : len(part)] = part + 0.5, True
+        return cls(at, is_set)
+
+    def part(self, rows: Sequence[int]) -> _Points:
+        """These parts alone."""
+        return _Points(self.at[rows], self.is_set[rows])
 
 
-Tracked = tuple[NDArray[np.float32], BoolArray, NDArray[np.float32]]
-"""Where points are now [n, 2], whether they were found inside the image [n], and how badly they fit [n]."""
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """Where points of K parts are now: at [K, M, 2]; is_found [K, M]: inside the image; misfit [K, M]: of patches."""
+
+    at: FloatArray
+    is_found: BoolArray
+    misfit: FloatArray
+
+    def part(self, rows: Sequence[int]) -> _Found:
+        """These parts alone."""
+        return _Found(self.at[rows], self.is_found[rows], self.misfit[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,65 +169,146 @@ class _Flow:
     shrink: float
     size: tuple[int, ...]
 
-    def track(self, points: NDArray[np.float32], starts: NDArray[np.float32] | None) -> Tracked:
-        """Seek points [n, 2] of the whole image again: anywhere, or near `starts` [n, 2], in a smaller window."""
-        small = self._small(points)
-        if starts is None:
-            how: dict[str, Any] = {"winSize": (WINDOW, WINDOW), "maxLevel": 3}
-            moved, is_found, misfit = cv2.calcOpticalFlowPyrLK(self.before, self.now, small, None, **how)
-        else:
-            how = {"winSize": (NEAR_WINDOW, NEAR_WINDOW), "maxLevel": 0, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
-            start = self._small(starts)
-            moved, is_found, misfit = cv2.calcOpticalFlowPyrLK(self.before, self.now, small, start, **how)
-        target = (moved.reshape(-1, 2) + 0.5) / self.shrink
-        inside = (target >= 0).all(1) & (target[:, 0] <= self.size[1]) & (target[:, 1] <= self.size[0])
-        return target, (is_found.ravel() == 1) & inside, misfit.ravel()
+    def seek(self, points: _Points, starts: FloatArray, window: int, levels: int) -> _Found:
+        """Seek the points again from `starts` [K, M, 2], in patches of `window` pixels and `levels` halvings."""
+        at, is_set = starts.copy(), points.is_set
+        is_found, misfit = np.zeros(is_set.shape, bool), np.full(is_set.shape, np.inf, np.float32)
+        if is_set.any():
+            moved, status, error = cv2.calcOpticalFlowPyrLK(
+                self.before, self.now, self._small(points.at[is_set]), self._small(starts[is_set]),
+                winSize=(window, window), maxLevel=levels, criteria=STOP, flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+            )  # fmt: skip
+            target = (moved.reshape(-1, 2) + 0.5) / self.shrink
+            inside = (target >= 0).all(1) & (target[:, 0] <= self.size[1]) & (target[:, 1] <= self.size[0])
+            at[is_set], is_found[is_set], misfit[is_set] = target, (status.ravel() == 1) & inside, error.ravel()
+        return _Found(at, is_found, misfit)
 
-    def _small(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        return (points * self.shrink - 0.5).reshape(-1, 1, 2).astype(np.float32)
-
-
-def _fit(before: NDArray[np.float32], now: NDArray[np.float32], is_found: BoolArray) -> Similarity | None:
-    return fit_similarity(before[is_found], now[is_found])
+    def _small(self, points: FloatArray) -> FloatArray:
+        return np.ascontiguousarray((points * self.shrink - 0.5).reshape(-1, 1, 2), np.float32)
 
 
-def _misfit(tracked: Tracked, part: slice) -> float:
-    """Of the part's points that were found; infinite where too few were."""
-    is_found = tracked[1][part]
-    return float(np.median(tracked[2][part][is_found])) if is_found.sum() >= LEAST_POINTS else float("inf")
+def _first_search(flow: _Flow, points: _Points, seen: Sequence[PlacedMask], boxes: Sequence[Box | None]) -> _Found:
+    """Objects from where their boxes went, the background (the last part) from where it was; without boxes all so."""
+    if not boxes:
+        return flow.seek(points, points.at, WINDOW, FAR_LEVELS)
+    steps = np.array([_box_step(mask.box, box) for mask, box in zip(seen, boxes, strict=True)], np.float32)
+    objects, background = range(len(seen)), [len(seen)]
+    starts = points.at[:-1] + steps.reshape(-1, 1, 2)
+    near = flow.seek(points.part(objects), starts, WINDOW, BOX_LEVELS)
+    far = flow.seek(points.part(background), points.at[-1:], WINDOW, FAR_LEVELS)
+    parts = ((getattr(near, name), getattr(far, name)) for name in ("at", "is_found", "misfit"))
+    return _Found(*(np.concatenate(pair) for pair in parts))
+
+
+def _second_search(flow: _Flow, points: _Points, found: _Found, shift: NDArray[np.float64]) -> list[Similarity | None]:
+    """The motions of parts that should have moved by `shift` [K, 2]: sought closely both there and where they were
+    found, the one that fits better."""
+    count = len(shift)
+    starts = np.concatenate([found.at, points.at + shift[:, None].astype(np.float32)])
+    twice = _Points(*(np.concatenate([array, array]) for array in (points.at, points.is_set)))
+    both = flow.seek(twice, starts, NEAR_WINDOW, 0)
+    misfits = _medians(both.misfit, both.is_found)
+    misfits[both.is_found.sum(1) < LEAST_POINTS] = np.inf
+    is_better = misfits[count:] <= misfits[:count]
+    motions = fit_similarities(points.at, both.at[count:], both.is_found[count:])
+    return [motion if better else None for motion, better in zip(motions, is_better, strict=True)]
+
+
+def _box_step(old: Box, new: Box | None) -> tuple[float, float]:
+    """How far the middle of a box went."""
+    if new is None or old.is_empty:
+        return 0.0, 0.0
+    return (new.x0 + new.x1 - old.x0 - old.x1) / 2, (new.y0 + new.y1 - old.y0 - old.y1) / 2
+
+
+def _as_box_went(motion: Similarity | None, mask: PlacedMask, new: Box | None) -> Similarity | None:
+    """The object's motion, or its box's where that kept its size and flow leads elsewhere; see `SAME_SIZE`."""
+    old = mask.box
+    if motion is None or new is None:
+        return motion
+    change = max(abs(new.width - old.width) / old.width, abs(new.height - old.height) / old.height)
+    x, y, step = (old.x0 + old.x1) / 2, (old.y0 + old.y1) / 2, _box_step(old, new)
+    found = motion.at(x, y)
+    apart = max(abs(found[0] - x - step[0]), abs(found[1] - y - step[1]))
+    if change > SAME_SIZE or apart <= max(2.0, MOST_APART * max(old.width, old.height)):
+        return motion
+    return Similarity(1.0, *step)
+
+
+def _scene(
+    motions: Sequence[Similarity | None], seen: Sequence[PlacedMask], size: tuple[int, ...]
+) -> Similarity | None:
+    """The median shift of objects, each at its middle, and of the background, at the image's, which counts twice.
+
+    motions: of `seen`, then of the background."""
+    middles = [((m.box.x0 + m.box.x1) / 2, (m.box.y0 + m.box.y1) / 2) for m in seen]
+    middles += [(size[1] / 2, size[0] / 2)] * 2
+    given = zip([*motions, motions[-1]], middles, strict=True)
+    ends = [(motion.at(*middle), middle) for motion, middle in given if motion is not None]
+    if not ends:
+        return None
+    x, y = np.median([(end[0] - start[0], end[1] - start[1]) for end, start in ends], axis=0).tolist()
+    return Similarity(1.0, x, y)
 
 
 def fit_similarity(before: FloatArray, now: FloatArray) -> Similarity | None:
     """The similarity that takes points [n, 2] to where they are now, by medians; None for too few points."""
-    if len(before) < LEAST_POINTS:
-        return None
-    middle = np.median(before, axis=0)
-    shift = np.median(now - before, axis=0)
-    scale = 1.0
-    if len(before) >= LEAST_FOR_SCALE:
-        radius = np.hypot(*(before - middle).T)
-        wide = radius >= max(4.0, float(np.median(radius)))
-        if wide.any():
-            grown = np.hypot(*(now[wide] - middle - shift).T) / radius[wide]
-            scale = float(np.clip(np.median(grown), 1 / MOST_GROWTH, MOST_GROWTH))
-    x, y = middle + shift - scale * middle
-    return Similarity(scale, float(x), float(y))
+    return fit_similarities(before[None], now[None], np.ones((1, len(before)), bool))[0]
 
 
-def _points(mask: BoolArray, x0: int, y0: int, most: int) -> NDArray[np.float64]:
-    """At most about `most` set pixels [n, 2] as (x, y), spread evenly; pixels at the mask's border are avoided."""
-    if not mask.size:
-        return np.zeros((0, 2))
-    inner = cv2.erode(mask.view(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    rows, columns = np.nonzero(inner if inner.any() else mask)
+def fit_similarities(before: FloatArray, now: FloatArray, is_found: BoolArray) -> list[Similarity | None]:
+    """The similarity of each of K parts whose points [K, M, 2], where `is_found` [K, M], are `now` there; see
+    `fit_similarity`."""
+    counts = is_found.sum(1)
+    middle = np.stack([_medians(before[..., axis], is_found) for axis in (0, 1)], 1)
+    shift = np.stack([_medians((now - before)[..., axis], is_found) for axis in (0, 1)], 1)
+    off = before - middle[:, None]
+    radius = np.hypot(off[..., 0], off[..., 1])
+    is_wide = is_found & (radius >= np.maximum(4.0, _medians(radius, is_found))[:, None])
+    grown = now - (middle + shift)[:, None]
+    ratio = np.hypot(grown[..., 0], grown[..., 1]) / np.where(is_wide, radius, 1.0)
+    scale = np.clip(_medians(ratio, is_wide), 1 / MOST_GROWTH, MOST_GROWTH)
+    scale[(counts < LEAST_FOR_SCALE) | ~is_wide.any(1)] = 1.0
+    move = middle + shift - scale[:, None] * middle
+    return [
+        Similarity(size, x, y) if count >= LEAST_POINTS else None
+        for count, size, (x, y) in zip(counts.tolist(), scale.tolist(), move.tolist(), strict=True)
+    ]
+
+
+def _medians(values: FloatArray, is_given: BoolArray) -> NDArray[np.float64]:
+    """[K]: the median of the given ones of each row of `values` [K, M]; 0 where none is."""
+    if not values.shape[1]:
+        return np.zeros(len(values))
+    ordered = np.sort(np.where(is_given, values, np.inf), axis=1)
+    counts, rows = is_given.sum(1), np.arange(len(values))
+    low, high = np.maximum(counts - 1, 0) // 2, np.minimum(counts // 2, values.shape[1] - 1)
+    return np.where(counts > 0, (ordered[rows, low] + ordered[rows, high]) / 2, 0.0)
+
+
+NO_POINTS = np.zeros((0, 2))
+
+
+def _points(mask: PlacedMask, most: int) -> NDArray[np.float64]:
+    """At most `most` set pixels [n, 2] as (x, y), spread evenly; pixels at the mask's border are avoided."""
+    shown, area = mask.mask, mask.area
+    if not area:
+        return NO_POINTS
+    step = max(2, int(np.sqrt(area / most)))
+    first, height, width = step // 2, *shown.shape
+    inner = shown[first : height - 1 : step, first : width - 1 : step].copy()
+    for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+        inner &= shown[first + down : height - 1 + down : step, first + right : width - 1 + right : step]
+    rows, columns = np.nonzero(inner)
+    rows, columns = rows * step + first, columns * step + first
+    if len(rows) < most // 2:  # a sliver or a small object: all its pixels
+        kernel = np.ones((3, 3), np.uint8)
+        eroded = cv2.erode(shown.view(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        rows, columns = np.nonzero(eroded if eroded.any() else shown)
     if len(rows) > most:
-        step = max(1, int(np.sqrt(len(rows) / most)))
-        on_grid = (rows % step == step // 2) & (columns % step == step // 2)
-        if np.count_nonzero(on_grid) >= most // 2:
-            rows, columns = rows[on_grid], columns[on_grid]
-        chosen = np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)
+        chosen = np.linspace(0, len(rows) - 1, most).astype(int)
         rows, columns = rows[chosen], columns[chosen]
-    return np.stack([columns + x0, rows + y0], 1).astype(np.float64)
+    return np.stack([columns + mask.box.x0, rows + mask.box.y0], 1).astype(np.float64)
 
 
 def _background(labels: NDArray[np.integer]) -> NDArray[np.float64]:

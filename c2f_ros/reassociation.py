@@ -5,7 +5,7 @@ Pure logic, used by step 3.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,8 +48,8 @@ class Remembered(Protocol):
         """Ids of the tracks whose whole mask has been predicted."""
         ...
 
-    def expect(self, track_ids: Collection[str]) -> list[Expected]:
-        """Where these tracks, all of `predicted`, should be now."""
+    def expect(self, track_ids: Collection[str], visible: Mapping[str, PlacedMask]) -> list[Expected]:
+        """Where these tracks, all of `predicted`, should be now. visible: masks of the tracks that are seen now."""
         ...
 
     def forget(self, track_id: str) -> None:

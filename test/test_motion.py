@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from c2f_ros.geometry import EMPTY_MASK, place
-from c2f_ros.motion import LONGEST, STILL, Similarity, find_motions, fit_similarity, small_gray
+from c2f_ros.geometry import EMPTY_MASK, Box, place
+from c2f_ros.motion import LONGEST, MOST_APART, STILL, Similarity, find_motions, fit_similarity, small_gray
 
 A, B = Similarity(1.2, 3.0, -4.0), Similarity(0.5, -1.0, 2.0)
 
@@ -88,3 +88,60 @@ def test_a_sliver_beside_an_occluder_is_found_where_it_should_be_not_dragged_alo
     assert abs(dragged.at(148.0, 100.0)[0] - 158.0) > 4.0
     assert found.at(148.0, 100.0)[0] == pytest.approx(158.0, abs=1.0)
     assert still.at(200.0, 96.0) == pytest.approx((200.0, 96.0), abs=0.5)
+
+
+def test_an_object_that_is_seen_far_away_is_sought_where_its_box_went():
+    """It moves by 100 of 320 columns between two frames, past everything that a search from afar can bridge."""
+    height, width = 192, 320
+    back, front = textured(height, width), textured(48, 48, 1)
+
+    def shown(x: int) -> tuple[np.ndarray, np.ndarray]:
+        pixels, labels = back.copy(), np.zeros((height, width), np.uint8)
+        pixels[70:118, x : x + 48], labels[70:118, x : x + 48] = front, 1
+        return small_gray(pixels, "rgb8"), labels
+
+    (before, labels), (now, later) = shown(60), shown(160)
+    seen, boxes = [place(labels == 1)], [place(later == 1).box]
+    (lost,), _ = find_motions(before, now, seen, labels)
+    (found,), _ = find_motions(before, now, seen, labels, (), boxes)
+    assert lost is None or abs(lost.at(84.0, 94.0)[0] - 184.0) > 20.0
+    assert found.at(84.0, 94.0) == pytest.approx((184.0, 94.0), abs=0.5)
+
+
+def test_what_is_not_seen_any_more_is_not_sought_and_the_scene_is_that_of_the_rest():
+    height, width = 120, 200
+    back = textured(height, width + 20)
+    before, now = (small_gray(np.ascontiguousarray(back[:, x : x + width]), "rgb8") for x in (4, 0))
+    labels = np.zeros((height, width), np.uint8)
+    labels[40:80, 60:100], labels[40:80, 120:160] = 1, 2
+    seen = [place(labels == 1), place(labels == 2)]
+    found, scene = find_motions(before, now, seen, labels, (), [None, Box(124, 40, 164, 80)])
+    assert found[0] is None
+    assert found[1].at(140.0, 60.0) == pytest.approx((144.0, 60.0), abs=0.3)
+    assert scene.at(0.0, 0.0) == pytest.approx((4.0, 0.0), abs=0.3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_flow_that_leads_far_from_a_box_that_kept_its_size_is_not_believed(seed):
+    """The object's texture is another in the second frame, as after a flash: what is found is a chance likeness."""
+    before, now = textured(160, 320, seed), textured(160, 320, seed + 10)
+    labels = np.zeros((160, 320), np.uint8)
+    labels[40:80, 100:140] = 1
+    grays = small_gray(before, "rgb8"), small_gray(now, "rgb8")
+    (found,), _ = find_motions(*grays, [place(labels == 1)], labels, (), [Box(132, 40, 172, 80)])
+    assert found is None or found.at(120.0, 60.0) == pytest.approx((152.0, 60.0), abs=MOST_APART * 40)
+
+
+def test_points_are_chosen_from_a_slice_of_the_mask_whatever_its_size():
+    """Work per object does not grow with the image: of a large mask only every n-th row and column is looked at."""
+    from c2f_ros.motion import OBJECT_POINTS, _points
+
+    small, large = np.ones((40, 60), bool), np.ones((400, 600), bool)
+    for mask in (small, large):
+        points = _points(place(np.pad(mask, 1)), OBJECT_POINTS)
+        assert OBJECT_POINTS / 2 <= len(points) <= OBJECT_POINTS
+        assert (points.max(0) - points.min(0) > 0.6 * np.array(mask.shape[::-1])).all()
+    sliver = np.zeros((400, 600), bool)
+    sliver[5:8, 20:500] = True
+    points = _points(place(sliver), OBJECT_POINTS)
+    assert len(points) == OBJECT_POINTS and set(points[:, 1]) == {6.0}

@@ -77,7 +77,7 @@ class Memory:
     def predicted(self):
         return set(self.places)
 
-    def expect(self, names):
+    def expect(self, names, visible):
         return [expected(name, *self.places[name]) for name in names]
 
     def forget(self, name: str) -> None:

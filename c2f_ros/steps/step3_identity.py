@@ -122,7 +122,8 @@ class Identities:
         missing = [name for name in memory.predicted() if name not in names] if strangers else []
         if not missing:
             return
-        found = recognize([instances[row] for row in strangers], memory.expect(missing))
+        visible = {name: i.visible for name, i in zip(names, instances, strict=True) if name in memory}
+        found = recognize([instances[row] for row in strangers], memory.expect(missing, visible))
         for index, track_id in found.items():
             row = strangers[index]
             names[row] = track_id

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from c2f_ros.contract import InputError, Manifest
 from c2f_ros.endings import Findings, Prediction
 from c2f_ros.follower import Follower
 from c2f_ros.following import followed_crop
+from c2f_ros.geometry import PlacedMask
 from c2f_ros.reassociation import Expected, move_mask
 from c2f_ros.records import Frame, HiddenTrack, Observation, ObservedFrame, TrackedFrame
 from c2f_ros.statistics import TrackCounts
@@ -114,11 +115,14 @@ class TrackStore:
         """Ids of the tracks whose whole mask has been predicted."""
         return {name for name, track in self._tracks.items() if track.prediction is not None}
 
-    def expect(self, track_ids: Collection[str]) -> list[Expected]:
-        """Where the predicted masks of these tracks should be in the frame that was begun: moved as their places."""
+    def expect(self, track_ids: Collection[str], visible: Mapping[str, PlacedMask]) -> list[Expected]:
+        """Where the predicted masks of these tracks should be in the frame that was begun: moved as their places.
+
+        visible: masks of the tracks that are seen in it, as far as their ids are known.
+        """
         frame = self._frame
         assert frame is not None
-        places = self._follower.foresee(frame.pixels, frame.encoding, frame.stamp_ns, track_ids)
+        places = self._follower.foresee(frame.pixels, frame.encoding, frame.stamp_ns, track_ids, visible)
         expected = []
         for name in track_ids:
             track = self._tracks[name]
