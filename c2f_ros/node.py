@@ -37,6 +37,7 @@ from c2f_ros.ros_messages import RclpyTypes, diagnostics_message, image_message
 from c2f_ros.statistics import Health
 from c2f_ros.steps.step1_read import read_compressed_image, read_image, read_instance_array, read_label_image
 from c2f_ros.steps.step2_pairing import StampPairing
+from c2f_ros.steps.step6_engine import engine_line, engine_values
 from c2f_ros.steps.step8_publish import to_message
 
 THROTTLE_S = 5.0
@@ -73,7 +74,8 @@ class AmodalNode(LifecycleNode):
         self._overlay = self.create_lifecycle_publisher(Image, "~/debug/overlay", 2)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._publishers_made = [self._result, self._overlay, self._diagnostics]
-        self.get_logger().info(f"configured: model {self._pipeline.manifest.model_id} on {self._pipeline.engine.name}")
+        running = engine_line(self._pipeline.engine)
+        self.get_logger().info(f"configured: model {self._pipeline.manifest.model_id} on {running}")
         return TransitionCallbackReturn.SUCCESS
 
     @guarded(TransitionCallbackReturn.ERROR)
@@ -260,7 +262,7 @@ class AmodalNode(LifecycleNode):
         level, text, values = self._health.verdict(
             now_s, self._settings.diagnostics_stale_s, self._active_since_s, self._pairing.counts
         )
-        values |= {"engine": self._pipeline.engine.name, "tracks": str(self._pipeline.tracks)}
+        values |= {**engine_values(self._pipeline.engine), "tracks": str(self._pipeline.tracks)}
         if self._pipeline.counts is not None:
             values |= self._pipeline.counts.values()
         for stage, numbers in self._pipeline.latency.summary().items():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+import cv2
+
 from c2f_ros.bundle import Bundle, find_model, load_bundle
 from c2f_ros.endings import Endings, Findings, Prediction
 from c2f_ros.geometry import PlacedMask
@@ -134,4 +136,6 @@ def open_pipeline(parameters: Parameters) -> Pipeline:
     """The pipeline for `parameters.model`, its engine opened and checked. Raises ContractError in one sentence."""
     bundle = load_bundle(find_model(parameters.model))
     slots = SLOTS_PER_OBJECT * parameters.max_objects
-    return Pipeline(bundle, open_engine(parameters.engine, bundle, parameters.engine_threads, slots), parameters)
+    cv2.setNumThreads(1)  # of the whole process: by default OpenCV takes every core of the machine
+    engine = open_engine(parameters.engine, bundle, parameters.engine_threads, slots, parameters.device)
+    return Pipeline(bundle, engine, parameters)

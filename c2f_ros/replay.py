@@ -15,6 +15,7 @@ from c2f_ros.pipeline import Pipeline
 from c2f_ros.records import Frame, PairedFrame
 from c2f_ros.steps.step1_read import stamp_ns
 from c2f_ros.steps.step2_pairing import StampPairing
+from c2f_ros.steps.step6_engine import engine_line
 
 PAIRING_BUFFER, PAIRING_JUMP_S = 1000, 10.0
 """A bag is read in one go: much may wait for its partner."""
@@ -91,7 +92,7 @@ def replay_offline(bag: Path, topics: BagTopics, pipeline: Pipeline, result: Pat
     return Run(
         "offline",
         pipeline.manifest.model_id,
-        pipeline.engine.name,
+        engine_line(pipeline.engine),
         pipeline.parameters.hidden_under,
         _counts(tally),
         pipeline.latency.summary(),

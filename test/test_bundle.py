@@ -126,5 +126,5 @@ def test_a_broken_manifest_and_an_unknown_name_are_refused(copy):
 
 
 def test_an_unknown_engine_is_refused():
-    with pytest.raises(ContractError, match="expected one of auto, onnxruntime"):
+    with pytest.raises(ContractError, match="expected one of auto, tensorrt, .*openvino"):
         open_engine("tensorflow", load_bundle(find_model("c2f_nano")), 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,18 +12,31 @@ from numpy.typing import NDArray
 from c2f_ros.bundle import Arrays, Bundle
 from c2f_ros.contract import ContractError, EngineError
 from c2f_ros.engines.checks import check_amodal
+from c2f_ros.engines.choosing import KINDS, Candidate, Probes, choose_engine
+from c2f_ros.engines.cpu_features import read_cpu
+from c2f_ros.engines.cpu_verdict import Verdict, VerdictStore, measure, verdict_key
+from c2f_ros.engines.golden import check_golden
+from c2f_ros.engines.installed import why_not
+from c2f_ros.engines.settings import DeviceSettings
+from c2f_ros.plan_store import default_folder
 from c2f_ros.records import Batch, MaskProbabilities
 
-ENGINES = ("auto", "onnxruntime")
+ENGINES = KINDS
+UNSET = DeviceSettings()
 SLOTS = 32
 """Objects that an engine remembers at most where its user does not say."""
 
 
 class Engine(Protocol):
     """An opened model, and what it remembers of objects where the model has a memory. `name` says what runs where, for
-    people. One thread only."""
+    people; precision: of `settings.PRECISIONS`, not auto. One thread only.
+
+    An engine on a device of its own has `device_bytes`, the bytes it takes there by kind. `open_engine` adds `why`, the
+    reason for which it was chosen.
+    """
 
     name: str
+    precision: str
 
     def run(self, batch: Batch) -> MaskProbabilities:
         """Probabilities [N, S, S] for a batch with N >= 1. May raise anything; `run_engine` translates. Nothing is
@@ -50,20 +64,83 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(kind: str, bundle: Bundle, threads: int, slots: int = SLOTS) -> Engine:
-    """The engine of that kind with the bundle's graphs loaded and its golden sample reproduced.
+def open_engine(kind: str, bundle: Bundle, threads: int, slots: int = SLOTS, device: DeviceSettings = UNSET) -> Engine:
+    """The engine of that kind with the bundle's graphs loaded and its golden sample reproduced; `auto` chooses.
 
-    slots: objects that it remembers at most, if the model has a memory: as many as a frame may have, hidden ones too.
-    Raises ContractError if the kind is unknown, its library is missing, a graph does not fit the manifest, or the
-    golden output is not met.
+    threads: of the CPU, at most, that work for the engine. slots: objects that it remembers at most, if the model has a
+    memory: as many as a frame may have, hidden ones too.
+    Raises ContractError if the kind is unknown, its library or device is missing, a graph does not fit the manifest, or
+    the golden output is not met. Where `auto` meets one of these it goes on to the next engine, and says why.
     """
-    if kind not in ENGINES:
-        raise ContractError(f"engine is {kind!r}, expected one of {', '.join(ENGINES)}; correct the parameter")
-    from c2f_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
+    failed: dict[str, str] = {}
+    while True:
+        choice = choose_engine(kind, device.precision, _probes(bundle, threads, slots, device), failed)
+        try:
+            engine = _open(Candidate(choice.kind, choice.precision), bundle, threads, slots, device)
+        except ContractError as error:
+            if kind != "auto":
+                raise
+            failed[choice.kind] = str(error)
+        else:
+            engine.why = choice.why  # type: ignore[attr-defined]
+            return engine
 
-    engine = OnnxRuntimeEngine(bundle, threads, slots)
-    check_golden(engine, bundle)
+
+def engine_line(engine: Engine) -> str:
+    """What runs, and why, for people: one line."""
+    why = getattr(engine, "why", "")
+    return f"{engine.name} ({why})" if why else engine.name
+
+
+def engine_values(engine: Engine) -> dict[str, str]:
+    """What diagnostics says of the engine: what runs and why, precision, bytes on a device by kind."""
+    taken = ", ".join(f"{kind} {size}" for kind, size in getattr(engine, "device_bytes", {}).items())
+    return {
+        "engine": engine_line(engine),
+        "engine_precision": getattr(engine, "precision", ""),
+        "engine_device_bytes": taken or "none",
+    }
+
+
+def _probes(bundle: Bundle, threads: int, slots: int, device: DeviceSettings) -> Probes:
+    cpu = read_cpu()
+
+    def measured(candidates: Sequence[Candidate]) -> Verdict:
+        store, key = VerdictStore(device.cache or default_folder()), verdict_key(bundle, threads, candidates, cpu)
+        verdict = store.load(key, candidates)
+        if verdict is None:
+            verdict = measure(bundle, candidates, lambda one: _open(one, bundle, threads, slots, device))
+            if verdict[0]:
+                store.save(key, verdict)
+        return verdict
+
+    return Probes(why_not, lambda: cpu.has_bf16, measured)
+
+
+def _open(wanted: Candidate, bundle: Bundle, threads: int, slots: int, device: DeviceSettings) -> Engine:
+    """The engine, proven on the golden sample."""
+    engine = _load(wanted, bundle, threads, slots, device)
+    try:
+        check_golden(engine, bundle)
+    except ContractError:
+        engine.close()
+        raise
     return engine
+
+
+def _load(wanted: Candidate, bundle: Bundle, threads: int, slots: int, device: DeviceSettings) -> Engine:
+    if wanted.kind == "openvino":
+        from c2f_ros.engines.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(bundle, threads, slots, wanted.precision)
+    if wanted.kind in ("onnxruntime", "onnxruntime_cuda"):
+        from c2f_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
+
+        cuda = replace(device, precision=wanted.precision) if wanted.kind == "onnxruntime_cuda" else None
+        return OnnxRuntimeEngine(bundle, threads, slots, cuda)
+    from c2f_ros.engines.tensorrt_engine import TensorRTEngine
+
+    return TensorRTEngine(bundle, wanted.kind, slots, device)
 
 
 def run_engine(engine: Engine, batch: Batch, batch_limit: int = 0) -> MaskProbabilities:
@@ -93,36 +170,3 @@ def _run_checked(engine: Engine, batch: Batch) -> MaskProbabilities:
     if len(result.frames) == count:
         return result
     return MaskProbabilities(result.amodal, np.array(batch.frames or (1,) * count, np.int64))
-
-
-def check_golden(engine: Engine, bundle: Bundle) -> float:
-    """Largest absolute difference from the bundle's stored outputs. Raises ContractError above the tolerance."""
-    model, size = bundle.manifest.model_id, bundle.manifest.crop.size
-    count = len(bundle.golden_outputs["amodal"])
-    step = bundle.manifest.graph.batch_limit or count
-    try:
-        parts = [
-            engine.compute({name: array[first : first + step] for name, array in bundle.golden_inputs.items()})
-            for first in range(0, count, step)
-        ]
-        found = {name: np.concatenate([part[name] for part in parts]) for name in bundle.golden_outputs}
-        check_amodal(f"engine {engine.name}", found["amodal"], count, size)
-    except Exception as error:  # whatever the library raises: the engine is not to be used
-        raise ContractError(f"golden sample of {model}: {error}; build the bundle again") from error
-    differences = {name: _difference(found[name], expected) for name, expected in bundle.golden_outputs.items()}
-    worst = max(differences, key=lambda name: differences[name])
-    tolerance = bundle.manifest.golden.tolerance
-    if not differences[worst] <= tolerance:
-        raise ContractError(
-            f"golden sample of {model} differs by {differences[worst]:.2g} in {worst} on {engine.name}, at most "
-            f"{tolerance:.2g} is allowed; do not use this engine here, or export the bundle again"
-        )
-    return differences[worst]
-
-
-def _difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
-    """Largest absolute difference; infinite where it is no number, or the shapes differ."""
-    if found.shape != expected.shape:
-        return float("inf")
-    difference = float(np.abs(found - expected).max())
-    return difference if difference == difference else float("inf")
