@@ -103,6 +103,20 @@ def test_large_label_values_are_kept(big):
     assert full.labels.tolist() == [[1, 2]]
 
 
+@pytest.mark.parametrize("count", [1, 2, 31, 32, 33, 64, 65, 255, 300])
+@pytest.mark.parametrize("first", [1, 7])
+def test_boxes_and_masks_are_right_however_many_labels_there_are(count, first):
+    values = np.random.default_rng(count).permutation(np.arange(1800) % (count + 1)).reshape(30, 60)
+    values = np.where(values > 0, values + first - 1, 0).astype(np.uint16)
+    found = instances_of_labels(0, values)
+    assert [i.upstream_id for i in found.instances] == [str(k + first) for k in range(count)]
+    for number, instance in enumerate(found.instances):
+        rows, columns = np.nonzero(values == number + first)
+        assert instance.visible.box == Box(columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+        assert np.array_equal(instance.visible.full(30, 60), values == number + first)
+    assert np.array_equal(found.labels, np.where(values > 0, values - (first - 1), 0))
+
+
 def test_negative_labels_and_other_encodings_are_refused():
     with pytest.raises(InputError, match="negative value -1"):
         instances_of_labels(0, np.array([[0, -1]], np.int32))
