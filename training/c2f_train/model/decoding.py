@@ -69,38 +69,48 @@ def complete(
 ) -> tuple[list[Step], Tensor]:
     """All K steps, and the last one's hidden states [N, L, dim].
 
-    logits_of: known tokens [N, L] -> logits [N, L, classes] and hidden states. unknown: [N, L] full of [MASK].
-    The final tokens are those of the last step: all positions that were still unknown are decided there.
+    logits_of: known tokens [N, L] -> logits [N, L, classes] and hidden states. unknown: full of [MASK], [N, L], or
+    [1, L] for all alike. The final tokens are those of the last step: all positions that were still unknown are decided
+    there.
     """
-    mask_index, length = unknown[0, 0], unknown.shape[1]
+    mask_index, length = int(unknown[0, 0]), int(unknown.shape[1])
     known, steps, hidden = unknown, [], unknown
     for step in range(config.steps):
         logits, hidden = logits_of(known)
         probability = kept_probability(logits[..., :codes], config.top_k)
         drawn, gumbel = draw(step, probability)
-        is_unknown = known == mask_index
-        tokens = torch.where(is_unknown, drawn, known)
+        is_unknown = known == mask_index if step else None
+        tokens = drawn if is_unknown is None else torch.where(is_unknown, drawn, known)
         chosen = probability.gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
         confidence = _confidence(chosen, is_unknown, gumbel, step, config)
         masked, count = _least_confident(confidence, is_unknown, mask_target(step, config.steps, length))
-        steps.append(Step(known, logits, tokens, chosen, masked, count))
+        steps.append(Step(known.expand_as(tokens), logits, tokens, chosen, masked, count))
         known = torch.where(masked, mask_index, tokens)
     return steps, hidden
 
 
 def _confidence(
-    chosen: Tensor, is_unknown: Tensor, gumbel: Tensor | None, step: int, config: InferenceConfig
+    chosen: Tensor, is_unknown: Tensor | None, gumbel: Tensor | None, step: int, config: InferenceConfig
 ) -> Tensor:
-    if config.confidence == PAPER:
-        return torch.where(is_unknown, chosen, torch.ones_like(chosen))
-    confidence = torch.where(is_unknown, chosen.log(), torch.full_like(chosen, math.inf))
-    if gumbel is None:
+    """is_unknown: None where all are."""
+    is_paper = config.confidence == PAPER
+    confidence = chosen if is_paper else chosen.log()
+    if is_unknown is not None:
+        confidence = torch.where(is_unknown, confidence, 1.0 if is_paper else math.inf)
+    if gumbel is None or is_paper:
         return confidence
     return confidence + config.temperature * (1.0 - (step + 1) / config.steps) * gumbel
 
 
-def _least_confident(confidence: Tensor, is_unknown: Tensor, target: int) -> tuple[Tensor, Tensor]:
-    """Positions [N, L] strictly below the n-th smallest confidence, and n = max(1, min(unknown - 1, target))."""
+def _least_confident(confidence: Tensor, is_unknown: Tensor | None, target: int) -> tuple[Tensor, Tensor]:
+    """Positions [N, L] strictly below the n-th smallest confidence, and n = max(1, min(unknown - 1, target)) [N, 1].
+
+    No more than the target + 1 smallest are looked at; in the first step, all unknown, n is the same for every row.
+    """
+    length = int(confidence.shape[1])
+    most = max(1, min(length - 1, target))
+    smallest = confidence.topk(most + 1, -1, largest=False).values
+    if is_unknown is None:
+        return confidence < smallest[:, most:], torch.full_like(confidence[:, :1], most, dtype=torch.int64)
     count = (is_unknown.sum(-1, keepdim=True) - 1).clamp(max=target).clamp(min=1)
-    cut = confidence.sort(-1).values.gather(-1, count)
-    return confidence < cut, count
+    return confidence < smallest.gather(-1, count), count

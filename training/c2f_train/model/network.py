@@ -66,10 +66,16 @@ class C2FNetwork(nn.Module):
         self, features: list[Tensor], visible_tokens: Tensor, frames: int, draw: Draw = most_likely
     ) -> tuple[list[Step], Tensor]:
         """The K mask-and-predict steps on frames [B * frames, ...], and the hidden states of the last."""
-        image = self.transformer.embed_image(features[-1])
+        return self.complete_from(self.transformer.embed_image(features[-1]), visible_tokens, frames, draw)
+
+    def complete_from(
+        self, image: Tensor, visible_tokens: Tensor, frames: int, draw: Draw = most_likely
+    ) -> tuple[list[Step], Tensor]:
+        """`complete` of the image part of the embedding."""
+        given = self.transformer.given(image, visible_tokens)
         return complete(
-            lambda known: self.transformer(image, visible_tokens, known, frames),
-            torch.full_like(visible_tokens, self.transformer.mask_index),
+            lambda known: self.transformer.from_given(given, known, frames),
+            self.transformer.unknown,
             self.config.tokenizer.codebook_size,
             self.config.inference,
             draw,
@@ -166,7 +172,7 @@ def newest(step: Step, features: list[Tensor], hidden: Tensor, frames: int) -> t
         return step, features, hidden
 
     def last(x: Tensor) -> Tensor:
-        return x.unflatten(0, (-1, frames))[:, -1]
+        return x.reshape(-1, frames, *(int(size) for size in x.shape[1:]))[:, -1]
 
     parts = (step.known, step.logits, step.tokens, step.probability, step.masked, step.count)
     return Step(*(last(part) for part in parts)), [last(f) for f in features], last(hidden)

@@ -20,12 +20,12 @@ def coarse_attention(features: Tensor, cells: Tensor, kind: str) -> Tensor:
     features: [N, C, g, g]).
     """
     channels, rows, columns = (int(size) for size in features.shape[1:])
-    flat, weights = features.flatten(2), cells.flatten(2)
+    flat, weights = features.reshape(-1, channels, rows * columns), cells.reshape(-1, 1, rows * columns)
     mean = (flat * weights).sum(2, keepdim=True) / (weights.sum(2, keepdim=True) + 1e-6)
     score = (mean * flat).sum(1, keepdim=True)
     if kind == "published":
-        return score.softmax(-1).unflatten(2, (rows, columns))
-    attention = (score * channels**-0.5).softmax(-1).unflatten(2, (rows, columns)) * float(rows * columns)
+        return score.softmax(-1).reshape(-1, 1, rows, columns)
+    attention = (score * channels**-0.5).softmax(-1).reshape(-1, 1, rows, columns) * float(rows * columns)
     return attention * features if kind == PAPER else attention
 
 
@@ -83,21 +83,20 @@ class Finest(nn.Module):
 
 
 class Branch(nn.Module):
-    """What a branch has for itself of the way up, and its mask logits."""
+    """What a branch has for itself of the way up, and its mask logits, folded 2x2 into channels where the head is
+    `shuffle`."""
 
     def __init__(self, rise: list[Rise], finest: Finest | None, width: int, config: RefinerConfig) -> None:
         super().__init__()
         self.rise, self.finest = nn.ModuleList(rise), finest
         self.out = nn.Conv2d(width, 4 if config.head == "shuffle" else 1, 3, padding=1)
-        self.is_shuffled = config.head == "shuffle"
 
     def forward(self, x: Tensor, skips: list[Tensor | None], coarse: Tensor) -> Tensor:
         for rise, skip in zip(self.rise, skips, strict=False):
             x = rise(x, skip)
         if self.finest is not None:
             x = self.finest(x, skips[-1], coarse)
-        out = self.out(x)
-        return F.pixel_shuffle(out, 2) if self.is_shuffled else out
+        return self.out(x)
 
 
 class Refiner(nn.Module):
@@ -130,7 +129,7 @@ class Refiner(nn.Module):
         for name in ("amodal", "visible") if config.branches == "both" else ("amodal",):
             finest = None if is_all_shared else Finest(widths[-1], skips[-1], config)
             self.branches[name] = Branch(rises(slice(config.shared, None)), finest, widths[-1], config)
-        self.grid = crop_size // encoder.reductions[-1]
+        self.grid, self.size = crop_size // encoder.reductions[-1], crop_size
         finest_grid = self.grid << (len(widths) - 1)
         if config.join_coarse and crop_size != 2 * finest_grid:
             raise ContractError(
@@ -142,7 +141,8 @@ class Refiner(nn.Module):
     def branch_logits(self, features: list[Tensor], hidden: Tensor, coarse: Tensor) -> dict[str, Tensor]:
         """Logits [N, 1, s, s] per branch at the refiner's own resolution s; features: finest first; hidden [N, L, dim]
         of the transformer; coarse [N, 1, S, S] in 0..1."""
-        return self.heads(self.shared_features(features, hidden, coarse), features, coarse)
+        found = self.heads(self.shared_features(features, hidden, coarse), features, coarse)
+        return {name: _unfolded(logits) for name, logits in found.items()}
 
     def shared_features(
         self, features: list[Tensor], hidden: Tensor, coarse: Tensor, recalled: Tensor | None = None
@@ -158,7 +158,7 @@ class Refiner(nn.Module):
         else:
             parts = [self.project(adapted), coarse_attention(adapted, cells, config.attention)]
         if config.hidden:
-            parts.append(hidden.transpose(1, 2).unflatten(2, (self.grid, self.grid)))
+            parts.append(hidden.transpose(1, 2).reshape(-1, int(hidden.shape[2]), self.grid, self.grid))
         x = self.trunk(torch.cat([*parts, cells], 1))
         skips = [None if s is None else features[s] for s in self.sources]
         for rise, skip in zip(self.rise, skips, strict=False):
@@ -168,7 +168,8 @@ class Refiner(nn.Module):
         return self.finest(x if recalled is None else x + recalled, skips[-1], coarse)
 
     def heads(self, x: Tensor, features: list[Tensor], coarse: Tensor) -> dict[str, Tensor]:
-        """Logits [N, 1, s, s] per branch of what `shared_features` gave."""
+        """Logits per branch of what `shared_features` gave, [N, 1, s, s] or, where the head is `shuffle`, [N, 4, s/2,
+        s/2]."""
         skips = [None if s is None else features[s] for s in self.sources]
         return {name: branch(x, skips[self.config.shared :], coarse) for name, branch in self.branches.items()}
 
@@ -177,11 +178,21 @@ class Refiner(nn.Module):
         return self.at_crop_size(self.branch_logits(features, hidden, coarse))
 
     def at_crop_size(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Logits repeated up to the crop's size."""
-        return {name: self._to_crop(logits) for name, logits in found.items()}
+        """Logits of `heads`, or [N, 1, S, S] already, repeated up to the crop's size."""
+        return {name: self._to_crop(_unfolded(logits)) for name, logits in found.items()}
+
+    def folded(self, logits: Tensor) -> Tensor:
+        """Logits of `heads` at the crop's size, folded 2x2: [N, 4, S/2, S/2]."""
+        return logits if self.config.head == "shuffle" else F.pixel_unshuffle(self._to_crop(logits), 2)
 
     def _to_crop(self, logits: Tensor) -> Tensor:
-        return logits if self.times == 1 else F.interpolate(logits, scale_factor=float(self.times), mode="nearest")
+        if int(logits.shape[-1]) == self.size:
+            return logits
+        return F.interpolate(logits, scale_factor=float(self.times), mode="nearest")
+
+
+def _unfolded(logits: Tensor) -> Tensor:
+    return F.pixel_shuffle(logits, 2) if int(logits.shape[1]) == 4 else logits
 
 
 def _skip_sources(encoder: EncoderConfig, grids: int) -> list[int | None]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from c2f_train.model.config import NetworkConfig
-from c2f_train.model.decoding import Step, complete, most_likely
+from c2f_train.model.decoding import Step, complete
 from c2f_train.model.network import C2FNetwork, Prediction
 from c2f_train.model.transformer import Past
 
@@ -119,11 +120,16 @@ class StreamNetwork(C2FNetwork):
             )
         late = None if recalled is None else self.recall_late(recalled)
         shared = self.refiner.shared_features(features, hidden, coverage, late)
-        found = self.refiner.at_crop_size(self.refiner.heads(shared, features, coverage))
-        is_hidden = masks[:, :1].amax((2, 3), keepdim=True) == 0
-        if recalled is not None and self.config.memory.result:
-            found["amodal"] = self._blended(found["amodal"], shared, recalled, is_hidden)
-        aligned = None if recalled is None else self._remembered(found["amodal"], shared, recalled, is_hidden)
+        found = self.refiner.heads(shared, features, coverage)
+        aligned = None
+        if recalled is not None:
+            is_hidden = masks[:, :1].amax((2, 3), keepdim=True) == 0
+            folded = self.refiner.folded(found["amodal"])
+            if self.config.memory.result:
+                folded = self._blended(folded, shared, recalled, is_hidden)
+            found["amodal"] = F.pixel_shuffle(folded, 2)
+            aligned = self._remembered(folded, shared, recalled, is_hidden)
+        found = self.refiner.at_crop_size(found)
         prediction = Prediction(last.logits, coarse, coverage, found["amodal"], found.get("visible"))
         return StreamPrediction(prediction, last.tokens, aligned, keys, values)
 
@@ -131,20 +137,19 @@ class StreamNetwork(C2FNetwork):
         self, features: Tensor, visible_tokens: Tensor, known: Tensor | None, past: Past | None
     ) -> tuple[Step, Tensor, Tensor | None, Tensor | None]:
         """The last of the K steps, hidden states, and the keys and values to keep."""
-        image = self.transformer.embed_image(features)
+        given = self.transformer.given(self.transformer.embed_image(features), visible_tokens)
         kept: list[tuple[Tensor, Tensor]] = []
 
         def logits_of(tokens: Tensor) -> tuple[Tensor, Tensor]:
             if past is None:
-                return self.transformer(image, visible_tokens, tokens)
-            logits, hidden, *pair = self.transformer.step(image, visible_tokens, tokens, past)
+                return self.transformer.from_given(given, tokens)
+            logits, hidden, *pair = self.transformer.step(given, tokens, past)
             kept.append((pair[0], pair[1]))
             return logits, hidden
 
         if known is None:
-            unknown = torch.full_like(visible_tokens, self.transformer.mask_index)
             steps, hidden = complete(
-                logits_of, unknown, self.config.tokenizer.codebook_size, self.config.inference, most_likely
+                logits_of, self.transformer.unknown, self.config.tokenizer.codebook_size, self.config.inference
             )
             last = steps[-1]
         else:
@@ -154,24 +159,25 @@ class StreamNetwork(C2FNetwork):
         keys, values = (None, None) if not kept else kept[0 if self.config.memory.cached == "first" else -1]
         return last, hidden, keys, values
 
-    def _blended(self, logits: Tensor, shared: Tensor, recalled: Tensor, is_hidden: Tensor) -> Tensor:
-        """The result: per pixel a learned share of what memory says, where there is one, the rest of what is new.
+    def _blended(self, folded: Tensor, shared: Tensor, recalled: Tensor, is_hidden: Tensor) -> Tensor:
+        """The result's logits, folded 2x2 as all is here: per pixel a learned share of what memory says, where there is
+        one, the rest of what is new.
 
         Where nothing of the object is seen (is_hidden [N, 1, 1, 1]) memory is kept as it is: nothing is new, and what
         is learned from others' pixels alone made it worse (training/LOG.md).
         """
-        share = F.pixel_shuffle(self.keep(torch.cat([shared, recalled], 1)), 2).sigmoid()
-        trust = F.interpolate(recalled[:, 4:5], scale_factor=2.0, mode="nearest")
+        share = self.keep(torch.cat([shared, recalled], 1)).sigmoid()
+        trust = recalled[:, 4:5]
         share = torch.where(is_hidden, (trust / LEAST_TRUST).clamp(max=1), share * trust)
-        before = F.pixel_shuffle(recalled[:, :4], 2) * MOST_LOGIT
-        return logits + share * (before - logits.clamp(-MOST_LOGIT, MOST_LOGIT))
+        before = recalled[:, :4] * MOST_LOGIT
+        return folded + share * (before - folded.clamp(-MOST_LOGIT, MOST_LOGIT))
 
-    def _remembered(self, logits: Tensor, shared: Tensor, recalled: Tensor, is_hidden: Tensor) -> Tensor:
+    def _remembered(self, folded: Tensor, shared: Tensor, recalled: Tensor, is_hidden: Tensor) -> Tensor:
         """The memory that this frame leaves: its logits folded 2x2 (as shares of `MOST_LOGIT`), how far it can be
         trusted (1 where something of the object is seen, less from frame to frame where not), features."""
         parts = []
         if self.config.memory.result:
-            parts.append(F.pixel_unshuffle(logits.clamp(-MOST_LOGIT, MOST_LOGIT) / MOST_LOGIT, 2).to(recalled.dtype))
+            parts.append((folded.clamp(-MOST_LOGIT, MOST_LOGIT) / MOST_LOGIT).to(recalled.dtype))
         trust = recalled[:, 4:5] if self.config.memory.result else recalled[:, :1]
         parts.append(torch.where(is_hidden, TRUST_KEPT * trust, torch.ones_like(trust)))
         if self.config.memory.features:
@@ -210,10 +216,10 @@ def lay_over(memory: Tensor, warp: Tensor) -> Tensor:
     """The memory [N, C, g, g] of another crop as it lies in this one; outside it is 0. warp [N, 3]: (a, bx, by), the
     point u of this crop lay at a * u + (bx, by) in the other."""
     size = int(memory.shape[-1])
-    line = (torch.arange(size, device=memory.device, dtype=memory.dtype) * 2 + 1) / size - 1
-    x = warp[:, None, None, :1] * line[None, None, :, None] + warp[:, None, None, 1:2]
-    y = warp[:, None, None, :1] * line[None, :, None, None] + warp[:, None, None, 2:3]
-    grid = torch.cat([x.expand(-1, size, -1, -1), y.expand(-1, -1, size, -1)], 3)
+    line = torch.from_numpy((np.arange(size, dtype=np.float32) * 2 + 1) / size - 1).to(memory)
+    places = torch.stack([line.expand(size, size), line[:, None].expand(size, size)], 2)
+    warp = warp.reshape(-1, 1, 1, 3)
+    grid = warp[..., :1] * places + warp[..., 1:]
     return F.grid_sample(memory, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 

@@ -179,7 +179,7 @@ class Codebook(nn.Module):
 
     def nearest(self, z: Tensor) -> Tensor:
         """Index of the nearest code (squared distance, first on ties) of each z [..., dim]."""
-        distance = (self.vectors * self.vectors).sum(1) - 2.0 * z @ self.vectors.T
+        distance = z @ (-2.0 * self.vectors.T) + (self.vectors * self.vectors).sum(1)
         return distance.argmin(-1)
 
     def loss(self, z: Tensor, quantized: Tensor) -> Tensor:
@@ -226,7 +226,8 @@ class MaskTokenizer(nn.Module):
 
     def embed(self, masks: Tensor) -> Tensor:
         """Continuous codes [N, L, code_dim] before quantization."""
-        return self.quant_conv(self.encoder(masks)).flatten(2).transpose(1, 2)
+        codes = self.quant_conv(self.encoder(masks))
+        return codes.reshape(-1, self.config.code_dim, self.grid * self.grid).transpose(1, 2)
 
     def encode(self, masks: Tensor) -> Tensor:
         """Tokens [N, L], int64."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from c2f_train.model.config import TransformerConfig
@@ -25,14 +26,13 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # Written out as two products: the fused kernel's backward pass is slow on a CPU.
-        dim = x.shape[2]
+        length, dim = int(x.shape[1]), int(x.shape[2])
         q, k, v = (
-            part(x).unflatten(2, (self.heads, dim // self.heads)).transpose(1, 2)
-            for part in (self.query, self.key, self.value)
+            part(x).reshape(-1, length, self.heads, dim // self.heads) for part in (self.query, self.key, self.value)
         )
-        scores = (q * (dim // self.heads) ** -0.5) @ k.transpose(-2, -1)
-        attended = scores.softmax(-1).to(v.dtype) @ v
-        return self.drop(self.proj(attended.transpose(1, 2).flatten(2)))
+        scores = (q.transpose(1, 2) * (dim // self.heads) ** -0.5) @ k.permute(0, 2, 3, 1)
+        attended = scores.softmax(-1).to(v.dtype) @ v.transpose(1, 2)
+        return self.drop(self.proj(attended.transpose(1, 2).reshape(-1, length, dim)))
 
 
 class RingAttention(nn.Module):
@@ -51,7 +51,9 @@ class RingAttention(nn.Module):
         """One step. x [N, L, dim]; keys, values [N, T, L, dim] of earlier frames; ages [N, T]: 0 the newest of them, -1
         an empty place. Returns the attended x and the newest frame's keys and values [N, L, dim]."""
         k, v = self.key(x), self.value(x)
-        bias = torch.cat([self.age_bias[:1].expand(ages.shape[0], 1, -1), self._past_bias(ages)], 1)
+        ages = torch.cat([ages[:, :1] * 0, ages + 1], 1)  # itself first; 0 is also an empty place behind it
+        is_empty = torch.cat([ages[:, :1] < 0, ages[:, 1:] < 1], 1)
+        bias = self.age_bias[ages.clamp(0, self.ring)].masked_fill(is_empty[..., None], float("-inf"))
         keys, values = torch.cat([k[:, None], keys], 1), torch.cat([v[:, None], values], 1)
         return self._attend(self.query(x)[:, None], keys, values, bias[:, None])[:, 0], k, v
 
@@ -64,30 +66,27 @@ class RingAttention(nn.Module):
         bias = bias.masked_fill(((age < 0) | (age > self.ring))[..., None], float("-inf"))
         return self._attend(q, k, v, bias[None]).flatten(0, 1)
 
-    def _past_bias(self, ages: Tensor) -> Tensor:
-        bias = self.age_bias[(ages + 1).clamp(0, self.ring)]
-        return bias.masked_fill((ages < 0)[..., None], float("-inf"))
-
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         """q [N, A, L, dim], k and v [N, T, L, dim], bias [N or 1, A, T, heads] -> [N, A, L, dim]."""
-        asked, frames, cells = q.shape[1], k.shape[1], self.space * self.space
+        asked, frames, cells = int(q.shape[1]), int(k.shape[1]), self.space * self.space
         q, k, v = self._windows(q), self._windows(k), self._windows(v)  # [N, windows, heads, frames * cells, d]
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-        scores = scores.unflatten(-1, (frames, cells)).unflatten(-3, (asked, cells))
+        scores = (q * int(q.shape[-1]) ** -0.5) @ k.transpose(-2, -1)
+        scores = scores.reshape(-1, *(int(size) for size in scores.shape[1:3]), asked, cells, frames, cells)
         scores = scores + bias.permute(0, 3, 1, 2)[:, None, :, :, None, :, None]
-        weights = scores.flatten(-2).softmax(-1).flatten(-3, -2).to(v.dtype)
+        joined = scores.reshape(-1, *(int(size) for size in scores.shape[1:3]), asked * cells, frames * cells)
+        weights = joined.softmax(-1).to(v.dtype)
         return self.proj(self._cells(weights @ v, asked))
 
     def _windows(self, x: Tensor) -> Tensor:
         """[N, T, L, dim] -> [N, windows, heads, T * cells, dim / heads]."""
-        per, s, frames, dim = self.grid // self.space, self.space, x.shape[1], x.shape[3]
+        per, s, frames, dim = self.grid // self.space, self.space, int(x.shape[1]), int(x.shape[3])
         x = x.reshape(-1, frames, per, s, per, s, self.heads, dim // self.heads)
         x = x.permute(0, 2, 4, 6, 1, 3, 5, 7)
         return x.reshape(-1, per * per, self.heads, frames * s * s, dim // self.heads)
 
     def _cells(self, x: Tensor, frames: int) -> Tensor:
         """The inverse of `_windows`."""
-        per, s, width = self.grid // self.space, self.space, x.shape[-1]
+        per, s, width = self.grid // self.space, self.space, int(x.shape[-1])
         x = x.reshape(-1, per, per, self.heads, frames, s, s, width)
         x = x.permute(0, 4, 1, 5, 2, 6, 3, 7)
         return x.reshape(-1, frames, self.grid * self.grid, self.heads * width)
@@ -133,12 +132,12 @@ class SpaceTimeBlock(nn.Module):
 
     def _to_windows(self, x: Tensor) -> Tensor:
         """[B * T, L, dim] -> [B * T / window * (grid / space)^2, window * space^2, dim]."""
-        per, s, t, dim = self.grid // self.space, self.space, self.window, x.shape[2]
+        per, s, t, dim = self.grid // self.space, self.space, self.window, int(x.shape[2])
         x = x.reshape(-1, t, per, s, per, s, dim).permute(0, 2, 4, 1, 3, 5, 6)
         return x.reshape(-1, t * s * s, dim)
 
     def _from_windows(self, w: Tensor) -> Tensor:
-        per, s, t, dim = self.grid // self.space, self.space, self.window, w.shape[2]
+        per, s, t, dim = self.grid // self.space, self.space, self.window, int(w.shape[2])
         w = w.reshape(-1, per, per, t, s, s, dim).permute(0, 3, 1, 4, 2, 5, 6)
         return w.reshape(-1, self.grid * self.grid, dim)
 
@@ -220,27 +219,50 @@ class TokenTransformer(nn.Module):
 
     def embed_image(self, features: Tensor) -> Tensor:
         """Image part of the embedding [N, L, width] of features [N, C, g, g]; the same in each of the K steps."""
-        return self.conv_in(features).flatten(2).transpose(1, 2)
+        return self.conv_in(features).reshape(-1, self.conv_in.out_channels, self.grid * self.grid).transpose(1, 2)
+
+    @property
+    def unknown(self) -> Tensor:
+        """Amodal tokens [1, L] of which none is known."""
+        return torch.full((1, self.grid * self.grid), self.mask_index, device=self.m_bias.device)
+
+    def given(self, image: Tensor, visible: Tensor) -> Tensor:
+        """The embedding [N, L, dim] without the amodal tokens, which all K steps share: image of `embed_image`,
+        visible tokens [N, L]. Joined in a sequence it has three tokens per cell."""
+        position = self.pos_emb.weight
+        if self.config.join == "sequence":
+            return torch.cat([image, self.c_emb(visible), image * 0], 1) + position
+        # The amodal tokens' channels are zeros of the table, so that no tensor of N rows has to be made for them.
+        table = F.pad(self.c_emb.weight, (0, self.z_emb.embedding_dim))
+        return torch.cat([image, F.embedding(visible, table)], 2) + position
+
+    def _with(self, given: Tensor, amodal: Tensor) -> Tensor:
+        """The whole embedding; amodal [N, L], or [1, L] for all alike."""
+        if self.config.join == "sequence":
+            x = given + F.pad(self.z_emb(amodal), (0, 0, 2 * self.grid * self.grid, 0))
+        else:
+            before = int(given.shape[2]) - self.z_emb.embedding_dim
+            x = given + F.embedding(amodal, F.pad(self.z_emb.weight, (before, 0)))
+        return self.drop(x)
 
     def forward(self, image: Tensor, visible: Tensor, amodal: Tensor, frames: int = 1) -> tuple[Tensor, Tensor]:
         """image: of `embed_image`, [N, L, width]; visible, amodal: tokens [N, L]; N = B * frames, a clip's frames in a
         row. Returns logits [N, L, vocabulary + 1] and hidden states [N, L, dim]."""
-        return self._predict(self._through_blocks(self._embed(image, visible, amodal), frames))
+        return self.from_given(self.given(image, visible), amodal, frames)
 
-    def step(self, image: Tensor, visible: Tensor, amodal: Tensor, past: Past) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def from_given(self, given: Tensor, amodal: Tensor, frames: int = 1) -> tuple[Tensor, Tensor]:
+        """`forward` of what `given` returns; amodal may be [1, L], for all alike."""
+        return self._predict(self._through_blocks(self._with(given, amodal), frames))
+
+    def step(self, given: Tensor, amodal: Tensor, past: Past) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The newest frame of N objects after earlier ones: logits, hidden states, and its keys and values
-        [N, layers, L, dim], to be kept."""
-        x, keys, values = self._embed(image, visible, amodal), [], []
+        [N, layers, L, dim], to be kept; given, amodal: as in `from_given`."""
+        x, keys, values = self._with(given, amodal), [], []
         for layer, block in enumerate(self.blocks):
             x, k, v = block.step(x, past.keys[:, :, layer], past.values[:, :, layer], past.ages)
             keys.append(k)
             values.append(v)
         return *self._predict(x), torch.stack(keys, 1), torch.stack(values, 1)
-
-    def _embed(self, image: Tensor, visible: Tensor, amodal: Tensor) -> Tensor:
-        parts = [image, self.c_emb(visible), self.z_emb(amodal)]
-        x = torch.cat(parts, 1 if self.config.join == "sequence" else 2)
-        return self.drop(x + self.pos_emb.weight)
 
     def _predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
         hidden = self.dec(x[:, -self.grid * self.grid :])
@@ -265,4 +287,5 @@ class TokenTransformer(nn.Module):
 
 def _roll(x: Tensor, frames: int, shift: int) -> Tensor:
     """Frames of every clip shifted cyclically; x [B * frames, L, dim]."""
-    return x.unflatten(0, (-1, frames)).roll(shift, 1).flatten(0, 1)
+    length, dim = int(x.shape[1]), int(x.shape[2])
+    return x.reshape(-1, frames, length, dim).roll(shift, 1).reshape(-1, length, dim)

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
-from c2f_train.model.decoding import complete
 from c2f_train.model.network import C2FNetwork, newest
 
 EMBEDDED, VISIBLE = "embedded", "visible_tokens"
@@ -54,13 +52,8 @@ class WindowGraph(nn.Module):
 
     def forward(self, embedded: Tensor, visible: Tensor, *features: Tensor) -> tuple[Tensor, ...]:
         network, config, frames = self.network, self.network.config, self.network.config.frames
-        embedded, visible = embedded.flatten(0, 1), visible.flatten(0, 1)
-        steps, hidden = complete(
-            lambda known: network.transformer(embedded, visible, known, frames),
-            torch.full_like(visible, network.transformer.mask_index),
-            config.tokenizer.codebook_size,
-            config.inference,
-        )
+        embedded = embedded.reshape(-1, *(int(size) for size in embedded.shape[2:]))
+        steps, hidden = network.complete_from(embedded, visible.reshape(-1, int(visible.shape[2])), frames)
         every: list[Tensor] = [hidden.new_zeros(0)] * len(config.encoder.outputs)
         for level, feature in zip(self.levels, features, strict=True):
             every[level] = feature
