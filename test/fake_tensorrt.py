@@ -16,12 +16,16 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import pytest
 from fake_device import FakeDevice
 
 from c2f_ros.bundle import Bundle
 from c2f_ros.contract import EngineError, GraphSpec
 from c2f_ros.engine_plans import plan_specs
+from c2f_ros.engines import tensorrt_engine
 from c2f_ros.engines.cuda_device import OutOfDeviceMemory
+from c2f_ros.engines.settings import DeviceSettings
+from c2f_ros.engines.tensorrt_engine import TensorRTEngine
 
 WEIGHTS, ACTIVATIONS = 1000, 512
 """Bytes that every plan takes by itself, and that it needs while it runs."""
@@ -192,6 +196,30 @@ class FakeContext:
         names = [name for name, (_, _, mode) in tensors.items() if mode is Mode.OUTPUT]
         for name, array in zip(names, self._plan.session.run(names, inputs), strict=True):
             np.copyto(views[name], array)
+
+
+class Opening:
+    """Opens engines as on a machine with a GPU, which is fake."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def __call__(
+        self, bundle: Bundle, device: FakeDevice | None = None, backend: str = "tensorrt", slots: int = 8,
+        rows: int = 8, plans: list[bytes] | None = None, precision: str = "fp32", **settings: Any,
+    ) -> tuple[TensorRTEngine, FakeDevice]:  # fmt: skip
+        device = device or FakeDevice()
+        library = FakeTensorRT(device, backend == "tensorrt_rtx")
+        replaced = {
+            "open_device": lambda: device,
+            "open_library": lambda _: library,
+            "plans_of": lambda *_: fake_plans(bundle, rows) if plans is None else plans,
+        }
+        for name, value in replaced.items():
+            self._monkeypatch.setattr(tensorrt_engine, name, value)
+        engine = TensorRTEngine(bundle, backend, slots, DeviceSettings(precision, **settings))
+        device.counted()
+        return engine, device
 
 
 def fake_plans(

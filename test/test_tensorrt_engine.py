@@ -19,7 +19,7 @@ pytest.importorskip("onnx", reason="toy models are made with onnx, which comes w
 
 import fake_tensorrt
 from fake_device import FakeDevice
-from fake_tensorrt import ACTIVATIONS, WEIGHTS, FakeTensorRT, fake_plans
+from fake_tensorrt import ACTIVATIONS, WEIGHTS, Opening, fake_plans
 from frames import SIZE, labels_with, paired
 from test_stream_engine import LEFT, LOW, RIGHT, batch_of, drawn
 from toy_bundles import cached_bundle, stream_bundle, toy_bundle
@@ -27,10 +27,8 @@ from toy_bundles import cached_bundle, stream_bundle, toy_bundle
 from c2f_ros.bundle import Bundle, load_bundle
 from c2f_ros.contract import ContractError, EngineError
 from c2f_ros.engine_plans import plan_specs
-from c2f_ros.engines import tensorrt_engine
 from c2f_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
-from c2f_ros.engines.settings import DeviceSettings
-from c2f_ros.engines.tensorrt_engine import TensorRTEngine
+from c2f_ros.engines.tensorrt_library import is_installed, open_library
 from c2f_ros.geometry import Box
 from c2f_ros.motion import Similarity
 from c2f_ros.parameters import make_parameters
@@ -42,30 +40,6 @@ from c2f_ros.steps.step6_engine import check_golden, run_engine
 
 BACKENDS = pytest.mark.parametrize("backend", ["tensorrt", "tensorrt_rtx"])
 TAKING = {"allocate", "free", "pinned", "unpin", "create_stream", "destroy_stream"}
-
-
-class Opening:
-    """Opens engines as on a machine with a GPU, which is fake."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._monkeypatch = monkeypatch
-
-    def __call__(
-        self, bundle: Bundle, device: FakeDevice | None = None, backend: str = "tensorrt", slots: int = 8,
-        rows: int = 8, plans: list[bytes] | None = None, **settings: Any,
-    ) -> tuple[TensorRTEngine, FakeDevice]:  # fmt: skip
-        device = device or FakeDevice()
-        library = FakeTensorRT(device, backend == "tensorrt_rtx")
-        replaced = {
-            "open_device": lambda: device,
-            "open_library": lambda _: library,
-            "plans_of": lambda *_: fake_plans(bundle, rows) if plans is None else plans,
-        }
-        for name, value in replaced.items():
-            self._monkeypatch.setattr(tensorrt_engine, name, value)
-        engine = TensorRTEngine(bundle, backend, slots, DeviceSettings(precision="fp32", **settings))
-        device.counted()
-        return engine, device
 
 
 @pytest.fixture
@@ -397,7 +371,9 @@ def test_closing_twice_and_closing_unused_engines_gives_all_back(tmp_path, opene
 @pytest.mark.parametrize("backend", ["tensorrt", "tensorrt_rtx"])
 def test_the_fake_offers_nothing_that_the_real_library_lacks(backend):
     """All that the engine calls exists on the fake, so this is the recorded interface of what it calls."""
-    real = pytest.importorskip(backend, reason=f"{backend} is not installed")
+    if not is_installed(backend):
+        pytest.skip(f"{backend} is not installed")
+    real = open_library(backend)
     pairs = [
         (fake_tensorrt.FakePlan, real.ICudaEngine, {"device", "log", "rows", "least", "session"}),
         (fake_tensorrt.FakeContext, real.IExecutionContext, set()),
