@@ -2,6 +2,7 @@
 # make test        lint and all tests
 # make train-nano  train models/c2f_nano again, from nothing; takes hours, and goes on where it was stopped
 # make train-nano-video  train models/c2f_nano_video, the model with a memory, after c2f_nano; hours, resumes
+# make bench       measure speed side by side (benchmarks/results/); OFFICIAL=DIR: the published code beside it
 # make lint        ruff and codespell only
 # make clean       remove everything that these made, but for training runs
 
@@ -15,7 +16,7 @@ ALSO ?= $(wildcard ../shared/data/movid_a_sample ../shared/data/drive_sample)
 # `$(call in,PROFILE) COMMAND` runs COMMAND in .venv, which it makes or mends first.
 in = $(PYTHON) scripts/environment.py $(1) --
 
-.PHONY: help demo test train-nano train-nano-video lint clean python
+.PHONY: help bench demo test train-nano train-nano-video lint clean python
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -29,6 +30,9 @@ test: | python
 	@lint=0; $(call in,test) ruff check --output-format concise . || lint=$$?; \
 	$(call in,test) python -m pytest -q test training/test || exit $$?; \
 	exit $$lint
+
+bench: | python
+	@$(call in,train) python -m benchmarks.bench $(if $(OFFICIAL),--official $(OFFICIAL))
 
 lint: | python
 	@$(call in,test) ruff check --output-format concise .

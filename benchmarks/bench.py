@@ -41,7 +41,7 @@ from c2f_ros.bundle import load_bundle
 from c2f_ros.contract import ContractError, InputError
 from c2f_ros.steps.step6_engine import Engine
 
-MODELS = ("c2f_nano", "c2f_nano_video")
+MODELS = [ROOT / "models" / name for name in ("c2f_nano", "c2f_nano_video")]
 PARTS = ("against_eager", "window_against_stream", "engines", "costs", "whole_path", "roofline", "official")
 
 
@@ -51,6 +51,10 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the results")
+    parser.add_argument(
+        "--models", type=Path, nargs="+", default=MODELS, metavar="FOLDER",
+        help="bundles with their config.yaml; the last one has a memory (c2f_nano c2f_nano_video)",
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, default=2, help="of engines and of PyTorch (%(default)s)")
     parser.add_argument(
         "--quick", action="store_true", help="two rounds of each: shows that it works, measures nothing"
@@ -110,7 +114,7 @@ def measure(options: argparse.Namespace) -> None:
 
 def _parts(options: argparse.Namespace, folder: Path, curves: list[Curve]) -> dict[str, Callable[[], list[Section]]]:
     """What measures each part; `curves` gets what the picture shows."""
-    effort, models = Effort(options.threads, options.quick), [ROOT / "models" / name for name in MODELS]
+    effort, models = Effort(options.threads, options.quick), options.models
     network = network_config(models[-1])
     peaks: list[Peaks] = []
 

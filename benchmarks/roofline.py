@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,7 +39,7 @@ COLUMNS = {
 }  # fmt: skip
 
 
-def roofline(models: list[Path], peaks: Peaks, folder: Path, effort: Effort) -> Section:
+def roofline(models: Sequence[Path], peaks: Peaks, folder: Path, effort: Effort) -> Section:
     """Rows per model: its stages, by ONNX Runtime's own profile, and the whole graph in the default engine and in ONNX
     Runtime. The work is that of one frame with all its objects."""
     rows: list[Row] = []
