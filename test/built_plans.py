@@ -1,0 +1,33 @@
+"""What tests ask of a plan that was built for real, and where it cannot be."""
+
+from __future__ import annotations
+
+import platform
+from types import ModuleType
+
+import pytest
+
+from c2f_ros.engines.tensorrt_library import is_installed, open_library
+from c2f_ros.plan_building import Built
+
+HARMLESS = ("Make sure output", "getHardwareCompatibilityLevel() is unsupported")
+"""Warnings about every graph: of outputs of whole numbers, which are 64 bits wide, and of the library about itself."""
+
+
+def compiler() -> ModuleType:
+    """TensorRT for RTX, which builds without a GPU. Skips the test where NVIDIA offers no wheel of it, and only there."""
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64") and not is_installed("tensorrt_rtx"):
+        pytest.skip(f"TensorRT for RTX has no wheel for {platform.system()} {platform.machine()}")
+    return open_library("tensorrt_rtx")
+
+
+def assert_whole(built: Built) -> None:
+    """The plan is the graph compiled as one piece.
+
+    A fallback would be a plugin, a loop or a condition, which `build` itself refuses; a layer that the compiler does not
+    take and leaves beside the compiled piece, to be run by a kernel of its own with buffers in between (then there are
+    several parts); or anything else of which the builder warns.
+    """
+    assert built.parts == 1
+    assert [said for said in built.warnings if not any(known in said for known in HARMLESS)] == []
+    assert len(built.plan) > 0
