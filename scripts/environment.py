@@ -44,7 +44,7 @@ TAIL_LINES = 40
 
 # Profile: the profile it contains, extras of the package, extras of the training package.
 PROFILES = {
-    "demo": (None, ["demo"], []),
+    "demo": (None, ["demo", "openvino"], []),
     "train": ("demo", [], ["train"]),
     "test": ("train", ["test"], []),
 }

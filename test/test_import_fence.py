@@ -21,8 +21,18 @@ SHARED = (
     "baselines",
     "bundle",
     "sources",
+    "engine_plans",
+    "build_engine_cli",
 )
-"""Modules of c2f_ros that c2f_train may import: the contract, the geometry, and reading data."""
+"""Modules of c2f_ros that c2f_train may import: the contract, the geometry, reading data, and building engines."""
+LIBRARIES = {
+    "onnxruntime": "onnxruntime_engine.py",
+    "openvino": "openvino_engine.py",
+    "tensorrt": "tensorrt_library.py",
+    "tensorrt_rtx": "tensorrt_library.py",
+    "cuda": "cuda_device.py",
+}
+"""Libraries of engines, each with the only file that may import it."""
 NODE_SIDE = (
     "node.py",
     "node_parameters.py",
@@ -70,11 +80,10 @@ def test_the_runtime_never_imports_torch_or_the_training_package(checkout):
         assert not roots(path) & {"torch", "torchvision", "c2f_train"}, path
 
 
-def test_only_the_engine_s_own_file_imports_its_library(checkout):
-    for path in python_files(checkout / "c2f_ros"):
-        if path.name != "onnxruntime_engine.py":
-            assert "onnxruntime" not in roots(path), path
-        assert not roots(path) & {"tensorrt", "tensorrt_rtx"}, path
+@pytest.mark.parametrize(("library", "file"), LIBRARIES.items())
+def test_only_one_file_imports_an_engine_s_library(checkout, library, file):
+    importing = {path.name for path in python_files(checkout / "c2f_ros") if library in roots(path)}
+    assert importing <= {file}
 
 
 def test_ros_is_imported_on_the_node_s_side_only(checkout):

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
-from openvino.properties import hint, inference_num_threads, num_streams
 
 from c2f_ros.bundle import Arrays, Bundle
 from c2f_ros.contract import ContractError, GraphSpec, TensorSpec
 from c2f_ros.engines.modes import make_mode
 from c2f_ros.records import Batch, MaskProbabilities
+
+TELEMETRY = "openvino_telemetry"
+_telemetry = sys.modules.get(TELEMETRY)
+sys.modules[TELEMETRY] = None  # type: ignore[assignment] # else importing openvino reports it to a web service
+import openvino  # noqa: E402
+from openvino.properties import hint, inference_num_threads, num_streams  # noqa: E402
+
+if _telemetry is None:
+    del sys.modules[TELEMETRY]
+else:
+    sys.modules[TELEMETRY] = _telemetry
 
 TYPES = {"fp32": "f32", "bf16": "bf16"}
 DTYPES = {"f32": "float32", "i64": "int64"}
