@@ -98,7 +98,7 @@ def test_the_runtime_s_memory_gives_what_torch_gives_frame_after_frame(tmp_path,
     assert bundle.manifest.temporal == network.config.temporal_spec()
     for state in bundle.manifest.temporal.state:
         assert np.abs(bundle.golden_inputs[state.name]).max() > 0.01
-    engine, torch_side = open_engine("auto", bundle, 1), [Remembered(network), Remembered(network)]
+    engine, torch_side = open_engine("onnxruntime", bundle, 1), [Remembered(network), Remembered(network)]
     for frame in range(6):
         batch = crops(bundle, frame)
         found = run_engine(engine, batch)
@@ -111,7 +111,7 @@ def test_the_answer_depends_on_the_memory(tmp_path):
     network = random_network(BOTH)
     exported(network, tmp_path / "m")
     bundle = load_bundle(tmp_path / "m")
-    engine, fresh = open_engine("auto", bundle, 1), open_engine("auto", bundle, 1)
+    engine, fresh = open_engine("onnxruntime", bundle, 1), open_engine("onnxruntime", bundle, 1)
     run_engine(engine, crops(bundle, 0))
     batch = crops(bundle, 1)
     assert np.abs(run_engine(engine, batch).amodal - run_engine(fresh, batch).amodal).max() > 0.02

@@ -48,7 +48,7 @@ def rectangles(*boxes: Rectangle) -> np.ndarray:
 def largest_difference(network: C2FNetwork, bundle: Bundle, frames: list[TrackedFrame], left_out: set[int]) -> float:
     """Between the engine's cached answers and torch's on the same clips; `left_out` frames are observed alone."""
     manifest, difference = bundle.manifest, 0.0
-    engine, store = open_engine("auto", bundle, 1), WindowStore(manifest, 8, 1e9)
+    engine, store = open_engine("onnxruntime", bundle, 1), WindowStore(manifest, 8, 1e9)
     assert isinstance(engine._mode, CachedWindow)
     for k, frame in enumerate(frames):
         observed = store.observe(frame)
