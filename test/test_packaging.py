@@ -23,7 +23,7 @@ else:
 
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH_FILE = ROOT / "launch" / "amodal.launch.py"
-EXECUTABLES = ["bag", "c2f_node", "replay"]
+EXECUTABLES = ["bag", "build_engine", "c2f_node", "replay"]
 
 # rosdep key: pip requirement, where cutting "python3-" and "-pip" off the key does not give it.
 PIP_NAMES = {"python3-opencv": "opencv-python-headless", "python3-pil": "pillow", "python3-yaml": "pyyaml"}
@@ -31,7 +31,7 @@ WITHOUT_ROSDEP_KEY = {"av", "pycocotools"}
 # Python module: pip requirement, where they differ.
 MODULE_NAMES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml"}
 # Used where they are installed, and done without elsewhere.
-OPTIONAL_MODULES = {"cv_bridge", "tensorrt", "tensorrt_rtx", "vision_msgs"}
+OPTIONAL_MODULES = {"cuda", "cv_bridge", "onnx", "openvino", "tensorrt", "tensorrt_rtx", "vision_msgs"}
 # Every host that a text of ours may name. None of them serves packages.
 ALLOWED_HOSTS = {
     "arxiv.org",
