@@ -58,7 +58,8 @@ def others_in(labels: NDArray[np.integer] | BoolArray, visible: PlacedMask, box:
     found = labels[inside.slices] != 0
     own = visible.box.intersect(inside)
     if not own.is_empty:
-        found[own.within(inside)] &= ~visible.mask[own.within(visible.box)]
+        part = found[own.within(inside)]
+        np.greater(part, visible.mask[own.within(visible.box)], out=part)  # and not
     return PlacedMask(inside, found)
 
 
@@ -94,12 +95,13 @@ def network_inputs(
 
     rgb: N crops [S, S, 3]; masks: N stacks [M, S, S].
     """
-    mean = np.asarray(spec.mean, np.float32)
-    scale = (1.0 / (255.0 * np.asarray(spec.std, np.float32))).astype(np.float32)
-    offset = (mean / np.asarray(spec.std, np.float32)).astype(np.float32)
-    image = np.stack(rgb).transpose(0, 3, 1, 2) * scale[:, None, None] - offset[:, None, None]
-    planes = np.stack(masks).astype(np.float32) * np.float32(1 / 255)
-    return np.ascontiguousarray(image, np.float32), planes
+    mean, std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
+    scale, offset = (1.0 / (255.0 * std)).astype(np.float32), (mean / std).astype(np.float32)
+    stacked = np.stack(rgb).transpose(0, 3, 1, 2)
+    image = np.empty(stacked.shape, np.float32)
+    np.multiply(stacked, scale[:, None, None], out=image)
+    image -= offset[:, None, None]
+    return image, np.multiply(np.stack(masks), np.float32(1 / 255), dtype=np.float32)
 
 
 def observe_object(
@@ -168,16 +170,26 @@ def window_inputs(
     its oldest in front. Values as `InputSpec` says; what a crop does not fill is black, masks 0. No window gives N = 0.
     """
     frames, size, planes = temporal.frames, crop.size, len(spec.mask_channels)
-    image = np.empty((len(windows), frames, 3, size, size), np.float32)
-    masks = np.empty((len(windows), frames, planes, size, size), np.float32)
-    for row, window in enumerate(windows):
-        seen = window[-frames:]
-        first = frames - len(seen)
-        image[row, first:], masks[row, first:] = frame_inputs(seen, filled_sizes(seen, crop), crop, spec)
-        image[row, :first], masks[row, :first] = image[row, first], masks[row, first]
+    if crop.rule != "stretched" and windows:  # every cut has its size already: all in one go
+        seen = [one for window in windows for one in _filled(window[-frames:], frames)]
+        found = network_inputs([one.rgb for one in seen], [one.masks for one in seen], spec)
+        image, masks = (array.reshape(len(windows), frames, *array.shape[1:]) for array in found)
+    else:
+        image = np.empty((len(windows), frames, 3, size, size), np.float32)
+        masks = np.empty((len(windows), frames, planes, size, size), np.float32)
+        for row, window in enumerate(windows):
+            kept = window[-frames:]
+            first = frames - len(kept)
+            image[row, first:], masks[row, first:] = frame_inputs(kept, filled_sizes(kept, crop), crop, spec)
+            image[row, :first], masks[row, :first] = image[row, first], masks[row, first]
     if temporal.mode == "window":
         return image, masks
     return image[:, 0], masks[:, 0]
+
+
+def _filled(window: Sequence[Observation], frames: int) -> list[Observation]:
+    """The window with its oldest observation repeated in front, until they are so many."""
+    return [window[0]] * (frames - len(window)) + list(window)
 
 
 def filled_sizes(window: Sequence[Observation], crop: CropSpec) -> list[tuple[int, int]]:

@@ -81,13 +81,18 @@ def next_place(
 
 def followed_crop(place: Place, visible: Box | None, height: int, width: int, crop: CropSpec) -> Box:
     """The square to cut, centred on the extent: `crop.scale` times the longer visible side, at least `EXTENT_SCALE`
-    times the extent's, at least `crop.min_side_fraction` of the image's shorter side. It may leave the image."""
+    times the extent's, at least `crop.min_side_fraction` of the image's shorter side. It may leave the image.
+
+    A side that is twice the crop's size or more, or four times, is even, or a multiple of four, and so on: halving,
+    which is cheap, does most of the resampling then.
+    """
     left, top, right, bottom = place.extent
     side = max(EXTENT_SCALE * max(right - left, bottom - top), crop.min_side_fraction * min(height, width), 1.0)
     if visible is not None:
         side = max(side, crop.scale * max(visible.width, visible.height))
     x, y = place.center
-    pixels = max(1, round(side))
+    step = 1 << max(0, int(math.log2(side / crop.size)))
+    pixels = max(1, step * round(side / step))
     x0, y0 = round(x - pixels / 2), round(y - pixels / 2)
     return Box(x0, y0, x0 + pixels, y0 + pixels)
 
