@@ -46,7 +46,7 @@ TAIL_LINES = 40
 PROFILES = {
     "demo": (None, ["demo", "openvino"], []),
     "train": ("demo", [], ["train"]),
-    "test": ("train", ["test"], []),
+    "test": ("train", ["tensorrt", "test"], []),
 }
 DEPENDENCY_FILES = ["requirements", "pyproject.toml", "training/pyproject.toml", "cmake/build_backend.py"]
 PACKAGE_FILES = ["CMakeLists.txt", "package.xml", "pyproject.toml", "setup.py", "cmake", "msg", "scripts", "launch"]

@@ -15,7 +15,7 @@ HARMLESS = ("Make sure output", "getHardwareCompatibilityLevel() is unsupported"
 
 
 def compiler() -> ModuleType:
-    """TensorRT for RTX, which builds without a GPU. Skips the test where NVIDIA offers no wheel of it, and only there."""
+    """TensorRT for RTX, which builds without a GPU. Skips the test where there is no wheel of it, and only there."""
     if (platform.system(), platform.machine()) != ("Linux", "x86_64") and not is_installed("tensorrt_rtx"):
         pytest.skip(f"TensorRT for RTX has no wheel for {platform.system()} {platform.machine()}")
     return open_library("tensorrt_rtx")
@@ -24,9 +24,9 @@ def compiler() -> ModuleType:
 def assert_whole(built: Built) -> None:
     """The plan is the graph compiled as one piece.
 
-    A fallback would be a plugin, a loop or a condition, which `build` itself refuses; a layer that the compiler does not
-    take and leaves beside the compiled piece, to be run by a kernel of its own with buffers in between (then there are
-    several parts); or anything else of which the builder warns.
+    A fallback would be a plugin, a loop or a condition, which `build` itself refuses; a layer that the compiler does
+    not take and leaves beside the compiled piece, to be run by a kernel of its own with buffers in between (then there
+    are several parts); or anything else of which the builder warns.
     """
     assert built.parts == 1
     assert [said for said in built.warnings if not any(known in said for known in HARMLESS)] == []

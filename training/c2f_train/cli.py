@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from types import ModuleType
 
 MODULES = (
-    "generate", "prepare", "train", "export", "evaluate", "all",
+    "generate", "prepare", "train", "export", "evaluate", "all", "engine",
     "import_official", "distill", "parity", "score", "robustness", "ablate", "demo",
 )  # fmt: skip
 """Files of `c2f_train.commands`, in the order of use; those that are not there are left out."""
