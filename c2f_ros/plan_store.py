@@ -1,7 +1,7 @@
 """Built plans on disk: each in a file that says what it is, so that no other is ever run.
 
 A file is one line that names the format, eight bytes with the length of what follows, a JSON object about the plan, and
-the plan. The object holds the plan's key and the SHA-256 of its bytes. They guard against mistakes (another card,
+the plan. The object holds the plan's key and the SHA-256 of all. They guard against mistakes (another card,
 another version, half a file), not against malice: a plan is a program, and the folder is as trusted as the user's own.
 """
 
@@ -61,7 +61,7 @@ class PlanStore:
             raise StalePlan(f"{path} cannot be read ({error}); delete it and build the engine again") from error
         if about.get("key") != key:
             raise StalePlan(f"{path} was built for something else; delete it and build the engine again")
-        if about.get("sha256") != _sha256(plan):
+        if about.get("sha256") != _sha256(about, plan):
             raise StalePlan(f"{path} is damaged or cut; delete it and build the engine again")
         os.utime(path)  # what is used stays when the folder is full
         return plan
@@ -77,7 +77,8 @@ class PlanStore:
 
     def save(self, key: str, plan: bytes, about: About) -> Path:
         """The file written: wholly or not at all, whoever else writes or reads the same key."""
-        header = json.dumps({**about, "key": key, "sha256": _sha256(plan)}).encode()
+        whole = {**about, "key": key}
+        header = json.dumps({**whole, "sha256": _sha256(whole, plan)}).encode()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as file:
             part = Path(file.name)
@@ -119,5 +120,9 @@ def _read_about(file: BinaryIO, path: Path) -> About:
     return about
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def _sha256(about: About, plan: bytes) -> str:
+    """Of the object, but for this sum itself, and the plan."""
+    counted = {name: value for name, value in about.items() if name != "sha256"}
+    digest = hashlib.sha256(json.dumps(counted, sort_keys=True).encode())
+    digest.update(plan)
+    return digest.hexdigest()
