@@ -42,7 +42,7 @@ class Counted:
         mode = self.inner._mode
         assert isinstance(mode, CachedWindow)
         self.cache, self.frames = mode, 0
-        mode._frame_graph = self._counting(mode._frame_graph)
+        mode._graphs.frame_graph = self._counting(mode._graphs.frame_graph)
 
     def _counting(self, graph: Graph) -> Graph:
         def counting(inputs, wanted):

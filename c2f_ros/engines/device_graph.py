@@ -18,6 +18,7 @@ from c2f_ros.engines.device_memory import DeviceRoom
 
 CAPTURED_AT_MOST = 8
 """Calls kept as CUDA graphs, one per number of objects; each holds an execution context on the host."""
+NEVER = -1
 
 
 @dataclass
@@ -31,9 +32,9 @@ class _Captured:
 class DeviceGraph:
     """A plan ready for calls of 1..`rows` objects; an `engines.Graph`.
 
-    A call uploads the inputs it is given, runs, fetches the outputs that are wanted, and waits once. Inputs it is not
-    given are those that were put into this graph's buffers before, on the stream. A batch of more rows takes several
-    calls, if it brings all inputs. `remark` says what became slower than it should be; "" if nothing.
+    A call uploads the inputs it is given, runs, fetches the outputs that are wanted, and waits once for them; for
+    nothing if none is wanted. Inputs it is not given are those that were put into this graph's buffers before, on the
+    stream. `remark` says what became slower than it should be; "" if nothing.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class DeviceGraph:
         self._captures_itself = not hasattr(library, "CudaGraphStrategy")
         self._captured: OrderedDict[tuple[Any, ...], _Captured] = OrderedDict()
         self._last: tuple[Any, ...] = ()
+        self._uploading = NEVER
         self._context = self._make_context()
 
     def address(self, name: str) -> int:
@@ -59,18 +61,39 @@ class DeviceGraph:
         return self._address[name]
 
     def __call__(self, inputs: Arrays, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """The outputs wanted for any number of rows, in several calls where they are more than `rows`; then all inputs
+        must be given."""
         count = len(next(iter(inputs.values())))
         if count <= self.rows:
-            return self._call(inputs, wanted, count)
+            return self.run(count, inputs, wanted)
         if set(inputs) != set(self._inputs):
             raise ValueError(f"{count} rows do not fit the {self.rows} of the buffers; split the batch before")
         parts = [
-            self._call(
-                {n: a[first : first + self.rows] for n, a in inputs.items()}, wanted, min(self.rows, count - first)
-            )
-            for first in range(0, count, self.rows)
+            self.run(min(self.rows, count - k), {n: a[k : k + self.rows] for n, a in inputs.items()}, wanted)
+            for k in range(0, count, self.rows)
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in wanted}
+
+    def run(self, count: int, inputs: Arrays, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """The outputs wanted for `count` rows, at most `rows`."""
+        if inputs and self._uploading == self._room.waits:
+            self._room.wait()  # the last upload may still be reading what is written next
+        for name, array in inputs.items():
+            room = self._host[name][:count]
+            if array.shape != room.shape:
+                raise EngineError(f"{name} is {array.shape}, expected {room.shape}; nothing is run")
+            np.copyto(room, array, casting="no")
+        key = count, tuple(inputs), tuple(wanted)
+        self._uploading = self._room.waits
+        captured = self._captured.get(key)
+        if captured is not None:
+            self._captured.move_to_end(key)
+            self._room.device.launch(captured.graph, self._room.stream)
+            self._wait_for(wanted)
+        else:
+            self._run_plainly(key, repeats=key == self._last)
+        self._last = key
+        return {name: self._host[name][:count].copy() for name in wanted}
 
     def drop_captured(self) -> None:
         """Give back all CUDA graphs; calls that repeat are captured again."""
@@ -83,23 +106,6 @@ class DeviceGraph:
         self.drop_captured()
         self._context = self._plan = None
 
-    def _call(self, inputs: Arrays, wanted: Sequence[str], count: int) -> dict[str, NDArray[Any]]:
-        for name, array in inputs.items():
-            room = self._host[name][:count]
-            if array.shape != room.shape:
-                raise EngineError(f"{name} is {array.shape}, expected {room.shape}; nothing is run")
-            np.copyto(room, array, casting="no")
-        key = count, tuple(inputs), tuple(wanted)
-        captured = self._captured.get(key)
-        if captured is not None:
-            self._captured.move_to_end(key)
-            self._room.device.launch(captured.graph, self._room.stream)
-            self._room.device.synchronize(self._room.stream)
-        else:
-            self._run_plainly(key, repeats=key == self._last)
-        self._last = key
-        return {name: self._host[name][:count].copy() for name in wanted}
-
     def _run_plainly(self, key: tuple[Any, ...], repeats: bool) -> None:
         """Run, and capture for the next time what was the same last time already."""
         is_captured = repeats and self._captures_itself
@@ -107,9 +113,13 @@ class DeviceGraph:
         used = self._context if context is None else context
         self._set_shapes(used, key[0])
         self._enqueue(used, key)
-        self._room.device.synchronize(self._room.stream)
+        self._wait_for(key[2])
         if context is not None:
             self._capture(context, key)
+
+    def _wait_for(self, wanted: Sequence[str]) -> None:
+        if wanted:
+            self._room.wait()
 
     def _capture(self, context: Any, key: tuple[Any, ...]) -> None:
         try:

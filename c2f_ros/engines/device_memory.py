@@ -18,12 +18,12 @@ MEGABYTE = 1 << 20
 
 class DeviceRoom:
     """Everything that one engine has taken on a device, so that all of it is given back: memory by kind, pinned arrays,
-    and the one stream that all its work is put on."""
+    and the one stream that all its work is put on. waits: how often that was waited for."""
 
     def __init__(self, device: Device, low_priority: bool) -> None:
         self.device, self.stream = device, device.create_stream(low_priority)
         self.taken: dict[str, int] = {}
-        self.pinned_bytes = 0
+        self.pinned_bytes = self.waits = 0
         self._addresses: list[int] = []
         self._arrays: list[NDArray[Any]] = []
 
@@ -44,6 +44,11 @@ class DeviceRoom:
         self._arrays.append(array)
         self.pinned_bytes += array.nbytes
         return array
+
+    def wait(self) -> None:
+        """Until everything on the stream is done."""
+        self.device.synchronize(self.stream)
+        self.waits += 1
 
     def close(self) -> None:
         """Give back everything, the stream too, and as much as possible if something fails. Raises EngineError then."""

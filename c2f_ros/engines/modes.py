@@ -15,7 +15,7 @@ from c2f_ros.bundle import Arrays
 from c2f_ros.contract import EngineError, Manifest
 from c2f_ros.engines import Graph
 from c2f_ros.engines.checks import broken_rows, check_amodal
-from c2f_ros.engines.frame_cache import CachedWindow
+from c2f_ros.engines.frame_cache import CachedWindow, FrameStorage, TwoGraphs
 from c2f_ros.geometry import FloatArray
 from c2f_ros.object_memory import ObjectMemory, StateStorage
 from c2f_ros.records import Batch, MaskProbabilities
@@ -35,13 +35,19 @@ class Mode(Protocol):
     def state_bytes(self) -> tuple[int, int]: ...
 
 
-def make_mode(manifest: Manifest, graphs: Sequence[Graph], slots: int, states: StateStorage | None = None) -> Mode:
+def make_mode(
+    manifest: Manifest,
+    graphs: Sequence[Graph],
+    slots: int,
+    states: StateStorage | None = None,
+    frames: FrameStorage | None = None,
+) -> Mode:
     """What runs this model's graphs, given in the order of `Manifest.graphs`; slots: objects remembered at most, in
-    `states` (without: on the host)."""
+    `states`; frames: of window models in two graphs (without either: on the host)."""
     if manifest.temporal.mode == "stream":
         return Streaming(graphs[-1], manifest, slots, states)
     if manifest.frame_graph is not None:
-        return CachedWindow(*graphs, manifest)
+        return CachedWindow(TwoGraphs(*graphs, manifest), manifest, frames)
     return Plain(graphs[-1])
 
 

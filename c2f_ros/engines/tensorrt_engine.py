@@ -19,8 +19,10 @@ from c2f_ros.bundle import Arrays, Bundle
 from c2f_ros.contract import ContractError, EngineError, GraphSpec, Manifest
 from c2f_ros.engine_plans import BuildRequest, plan_specs, plans_of
 from c2f_ros.engines.cuda_device import OutOfDeviceMemory, open_device, why_no_gpu
+from c2f_ros.engines.device_frames import DeviceFrames, frame_bytes
 from c2f_ros.engines.device_graph import DeviceGraph, failure, row_bytes, rows_of
-from c2f_ros.engines.device_memory import DeviceRoom, DeviceStates, check_room
+from c2f_ros.engines.device_memory import MEGABYTE, DeviceRoom, DeviceStates, check_room
+from c2f_ros.engines.frame_cache import TwoGraphs, kept_of_frames
 from c2f_ros.engines.modes import make_mode
 from c2f_ros.engines.settings import DeviceSettings
 from c2f_ros.engines.tensorrt_library import is_installed, library_version, open_library
@@ -78,7 +80,7 @@ class TensorRTEngine:
 
     @property
     def device_bytes(self) -> Mapping[str, int]:
-        """Bytes of the GPU's memory by kind: weights, activations, buffers, states."""
+        """Bytes of the GPU's memory by kind: weights, activations, buffers, states, frames."""
         return dict(self._room.taken) if self._room else {}
 
     def run(self, batch: Batch) -> MaskProbabilities:
@@ -133,18 +135,34 @@ class TensorRTEngine:
             "buffers": sum(most * _all_row_bytes(spec) for most, (_, spec) in zip(rows, specs, strict=True)),
             "states": slots * manifest.temporal.state_bytes,
         }
+        capacity = self._add_frames(manifest, slots, rows[-1], settings.memory_mb)
         check_room(self._needs, settings.memory_mb, self._device)
         room = self._room = DeviceRoom(self._device, settings.low_priority)
         room.count("weights", self._needs["weights"])
         activations = room.allocate("activations", self._needs["activations"])
         for (plan, spec), most in zip(specs, rows, strict=True):
             self._graphs.append(DeviceGraph(library, plan, spec, most, room, activations, self._log))
-        self._mode = make_mode(manifest, self._graphs, slots, self._make_states(manifest, slots, room))
+        graphs = self._graphs
+        states = DeviceStates(manifest.temporal, slots, graphs[-1], room) if manifest.temporal.state else None
+        frames = None
+        if manifest.frame_graph is not None:
+            frames = DeviceFrames(TwoGraphs(*graphs, manifest), *graphs, capacity, room)
+        self._mode = make_mode(manifest, graphs, slots, states, frames)
 
-    def _make_states(self, manifest: Manifest, slots: int, room: DeviceRoom) -> DeviceStates | None:
-        if not manifest.temporal.state:
-            return None
-        return DeviceStates(manifest.temporal, slots, self._graphs[-1], room)
+    def _add_frames(self, manifest: Manifest, slots: int, rows: int, limit_mb: int) -> int:
+        """Frames kept on the GPU, whose memory is added to what is needed: all windows that may be alive, or as many as
+        fit, but at least the windows of one call."""
+        if manifest.frame_graph is None:
+            return 0
+        size, window = frame_bytes(kept_of_frames(manifest)), manifest.temporal.window
+        free, _ = self._device.memory_info()
+        needed = sum(self._needs.values())
+        spare = (free - needed + self._needs["weights"]) // 2  # half for others, and for what TensorRT takes later
+        if limit_mb:
+            spare = min(spare, limit_mb * MEGABYTE - needed)
+        capacity = max(rows * window, min(slots * window, spare // max(size, 1)))
+        self._needs["frames"] = capacity * size
+        return capacity
 
     def _load(self, plans: list[bytes]) -> None:
         self._runtime = self._library.Runtime(_make_log(self._library, self._log))
