@@ -72,15 +72,13 @@ def open_engine(kind: str, bundle: Bundle, threads: int, slots: int = SLOTS, dev
     Raises ContractError if the kind is unknown, its library or device is missing, a graph does not fit the manifest, or
     the golden output is not met. Where `auto` meets one of these it goes on to the next engine, and says why.
     """
-    failed: dict[str, str] = {}
+    failed: dict[Candidate, str] = {}
     while True:
         choice = choose_engine(kind, device.precision, _probes(bundle, threads, slots, device), failed)
         try:
-            engine = _open(Candidate(choice.kind, choice.precision), bundle, threads, slots, device)
+            engine = _open(choice.candidate, bundle, threads, slots, device)
         except ContractError as error:
-            if kind != "auto":
-                raise
-            failed[choice.kind] = str(error)
+            failed[choice.candidate] = str(error)
         else:
             engine.why = choice.why  # type: ignore[attr-defined]
             return engine
@@ -133,11 +131,11 @@ def _load(wanted: Candidate, bundle: Bundle, threads: int, slots: int, device: D
         from c2f_ros.engines.openvino_engine import OpenVinoEngine
 
         return OpenVinoEngine(bundle, threads, slots, wanted.precision)
+    device = replace(device, precision=wanted.precision)
     if wanted.kind in ("onnxruntime", "onnxruntime_cuda"):
         from c2f_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 
-        cuda = replace(device, precision=wanted.precision) if wanted.kind == "onnxruntime_cuda" else None
-        return OnnxRuntimeEngine(bundle, threads, slots, cuda)
+        return OnnxRuntimeEngine(bundle, threads, slots, device if wanted.kind == "onnxruntime_cuda" else None)
     from c2f_ros.engines.tensorrt_engine import TensorRTEngine
 
     return TensorRTEngine(bundle, wanted.kind, slots, device)
