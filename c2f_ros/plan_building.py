@@ -92,7 +92,9 @@ def _parse(parser: Any, graph: Path, precision: str) -> None:
         is_parsed = parser.parse(_converted(graph, precision), str(graph))
     if not is_parsed or parser.num_errors:
         errors = [parser.get_error(k) for k in range(parser.num_errors)]
-        said = "; ".join(f"{error.node_name() or 'the graph'}: {error.desc()}" for error in errors[:3])
+        said = "; ".join(
+            f"{error.node_operator() or 'graph'} {error.node_name()}: {error.desc()}" for error in errors[:3]
+        )
         raise ContractError(f"{graph.name} is not understood by TensorRT: {said}; export the model again")
 
 
