@@ -36,7 +36,7 @@ def against_eager(models: Sequence[Path], folder: Path, effort: Effort) -> Secti
         for count in effort.few(COUNTS):
             runs: dict[str, Run] = {"eager": eager_run(network, same.manifest, count)}
             runs |= {name: engine_run(engine, bundle.manifest, count) for name, engine in opened.items()}
-            ms = in_turn(runs, effort.rounds(21), effort.seconds(7))
+            ms = in_turn(runs, effort.rounds(21), effort.seconds(5))
             ratios = {"exact_ratio": ratio(ms["eager"], ms["exact"]), "ratio": ratio(ms["eager"], ms["ours"])}
             names = {name: engine.name for name, engine in opened.items()}
             about = {"model": model.name, "objects": count, "engines": names}

@@ -2,20 +2,22 @@
 
     python -m benchmarks.bench [--quick] [--only NAME ...] [--official DIR] [--out FOLDER]
 
-Writes bench.json (every round of every measurement), bench.md (tables) and bench.png (costs with their fitted lines).
-Under five minutes on two cores, without --official.
+Writes bench.json (every round of every measurement), bench.md (tables) and bench.png (costs with their fitted lines),
+under five minutes on two cores; with --official, which takes some more, official.json and official.md too.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Before torch is loaded: its threads wait for each other by spinning, for as long as they get; on a machine that does
 # something else too, they then wait for what they keep from running. A tenth of a millisecond is longer than PyTorch
@@ -83,15 +85,12 @@ def measure(options: argparse.Namespace) -> None:
         raise ContractError("--weights, --students and the part official need the published code; give --official DIR")
     if options.official:
         check_checkout(options.official)
-    start = time.perf_counter()
-    machine = about_machine(options.threads)  # first, since what follows is load
-    torch.set_num_threads(options.threads)
-    torch.set_grad_enabled(False)
+    start, machine = time.perf_counter(), about_machine(options.threads)  # first, since what follows is load
     wanted = options.only or [part for part in PARTS if part != "official" or options.official]
     sections: list[Section] = []
     curves: list[Curve] = []
     seconds: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, _torch_threads(options.threads):
         parts = _parts(options, Path(temporary), curves)
         for name in [part for part in PARTS if part in wanted]:
             print(f"{name} ...", end=" ", flush=True)
@@ -99,17 +98,38 @@ def measure(options: argparse.Namespace) -> None:
             sections += parts[name]()
             seconds[name] = round(time.perf_counter() - began, 1)
             print(f"{seconds[name]:.0f} s, of the CPU {time.process_time() - worked:.0f} s", flush=True)
-    options.out.mkdir(parents=True, exist_ok=True)
     results = {
-        "about": "milliseconds; median, quartiles and every round; ratios round by round; see bench.md",
+        "about": "milliseconds: median, quartiles, every round; ratios round by round; the tables are beside this file",
         "is_quick": options.quick,
         "machine": {**machine, "load_at_end": [round(value, 2) for value in os.getloadavg()]},
         "seconds": {**seconds, "all": round(time.perf_counter() - start, 1)},
-        "sections": {section.key: section.plain() for section in sections},
     }
-    (options.out / "bench.json").write_text(json.dumps(results, indent=1) + "\n")
-    (options.out / "bench.md").write_text(markdown(sections, machine) + _picture(curves, options.out))
-    print(f"wrote {options.out / 'bench.md'} in {results['seconds']['all']:.0f} s")
+    _write(results, sections, curves, options.out)
+
+
+@contextlib.contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    """Inside the block PyTorch has so many threads and makes no gradients."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _write(results: dict[str, Any], sections: list[Section], curves: list[Curve], folder: Path) -> None:
+    """JSON and tables; what needs the published code goes into files of its own, which outlive a run without it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("bench", "official"):
+        mine = [section for section in sections if (section.key == "official") == (name == "official")]
+        if mine:
+            about = {**results, "sections": {section.key: section.plain() for section in mine}}
+            (folder / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n")
+            picture = _picture(curves, folder) if name == "bench" else ""
+            (folder / f"{name}.md").write_text(markdown(mine, results["machine"]) + picture)
+            print(f"wrote {folder / name}.md after {results['seconds']['all']:.0f} s")
 
 
 def _parts(options: argparse.Namespace, folder: Path, curves: list[Curve]) -> dict[str, Callable[[], list[Section]]]:

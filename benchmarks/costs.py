@@ -75,7 +75,7 @@ def against_objects(model: Path, folder: Path, effort: Effort) -> Curve:
     bundle, counts = load_bundle(model), effort.few(COUNTS)
     engine = open_default(bundle, effort.threads, folder / "cache")
     runs = {str(count): engine_run(engine, bundle.manifest, count) for count in counts}
-    ms = in_turn(runs, effort.rounds(15), effort.seconds(20))
+    ms = in_turn(runs, effort.rounds(15), effort.seconds(8))
     engine.close()
     return Curve("objects N", model.name, "objects N", counts, tuple(ms[str(count)] for count in counts))
 
@@ -97,7 +97,7 @@ def against_frames(network: NetworkConfig, default: Engine, folder: Path, effort
         found[f"ring{T}"] = engine_run(opened(ring), ring.manifest, OBJECTS)
         found[f"cached{T}"] = window_run(opened(window), window.manifest, OBJECTS, is_cached=True)
         found[f"again{T}"] = window_run(opened(window), window.manifest, OBJECTS, is_cached=False)
-    ms = in_turn(found, effort.rounds(9), effort.seconds(30))
+    ms = in_turn(found, effort.rounds(9), effort.seconds(20))
     for engine in engines:
         engine.close()
     names = {

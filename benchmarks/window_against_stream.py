@@ -41,7 +41,7 @@ def window_against_stream(network: NetworkConfig, default: Engine, folder: Path,
         "cached": window_run(engines["cached"], window.manifest, OBJECTS, is_cached=True),
         "again": window_run(engines["again"], window.manifest, OBJECTS, is_cached=False),
     }
-    ms = in_turn(runs, effort.rounds(25), effort.seconds(15))
+    ms = in_turn(runs, effort.rounds(25), effort.seconds(10))
     names = {
         "stream": "stream: a memory of fixed size",
         "alone": "no memory: each frame alone",
