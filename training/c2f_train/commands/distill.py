@@ -34,8 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=32, help="masks per step (default: 32)")
     parser.add_argument("--width", type=float, default=1.0, help="factor of the students' widths (default: 1)")
     parser.add_argument(
-        "--tokens", choices=("nearest", "classes"), default="nearest",
-        help="how the encoder's student chooses tokens: the nearest code to a vector (default), or a score per code",
+        "--tokens", choices=("classes", "nearest"), default="classes",
+        help="how the encoder's student chooses tokens: by a score per code (default), or the nearest code to a vector",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of masks and students (default: 0)")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch on a CPU (default: 2)")

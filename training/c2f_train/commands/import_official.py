@@ -20,16 +20,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--window", type=int, help="frames of a video model, instead of the configuration's")
     parser.add_argument("--steps", type=int, default=3, help="mask-and-predict steps K (default: 3, as published)")
     parser.add_argument("--out", type=Path, required=True, help="the bundle's folder, for example models/c2f_kins")
+    parser.add_argument(
+        "--fast", type=Path, metavar="STUDENTS",
+        help="folder of `c2f-train distill`: its students take the tokenizer's place; masks change as measured there",
+    )  # fmt: skip
     parser.add_argument("--name", default="", help="the model's name (default: that of the folder)")
 
 
 def run(options: argparse.Namespace) -> None:
     """Read, check, export, compare; says what was measured. Raises ContractError in one sentence."""
+    from c2f_train.distill.stand_in import stand_in
     from c2f_train.official.official_bundle import import_official
 
     report = import_official(
         options.vq, options.c2f, options.config, options.out, options.name or options.out.name,
-        options.window, options.steps,
+        options.window, options.steps, stand_in(options.fast) if options.fast else None,
     )  # fmt: skip
     print(
         f"wrote {options.out}: {report.kind} model, {report.parameters / 1e6:.1f} M parameters, graph "
@@ -41,3 +46,18 @@ def run(options: argparse.Namespace) -> None:
             f"note: {report.rows - report.steady} of the golden sample's answers hang on nearly tied tokens; another "
             "machine may round them otherwise and refuse the bundle: import there (trained weights rarely do this)"
         )
+    if options.fast:
+        print(_measured(options.out))
+
+
+def _measured(bundle: Path) -> str:
+    """What the manifest says of the students' difference, in a sentence."""
+    from c2f_ros.bundle import load_bundle
+
+    made = load_bundle(bundle).manifest.made["fast"]
+    network = made["network"]
+    return (
+        f"its tokenizer is distilled: {made['gflop_students']['both']:.1f} instead of "
+        f"{made['gflop_teacher']['both']:.1f} GFLOP per object, mask IoU with the exact model "
+        f"{network['mask_iou_mean']:.4f} in the mean of {network['objects']} made-up objects (K = {network['steps']})"
+    )

@@ -40,7 +40,7 @@ class DistillConfig:
     objects: int = 64
     batch: int = 32
     width: float = 1.0
-    tokens: str = "nearest"
+    tokens: str = "classes"
     seed: int = 0
 
 

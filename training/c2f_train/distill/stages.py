@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from c2f_train.config import OptimizerConfig, ScheduleConfig, StageConfig
-from c2f_train.distill.students import NEAREST, FastTokenizer
+from c2f_train.distill.students import FastTokenizer
 from c2f_train.distill.targets import Labels, mixture
 from c2f_train.fitting.engine import Part
 from c2f_train.fitting.pictures import contact_sheet
@@ -33,29 +33,29 @@ Arrays = dict[str, NDArray[Any]]
 def stage_config(samples: int, batch: int) -> StageConfig:
     """A stage over so many samples, seen once or again."""
     optimizer = OptimizerConfig("adamw", (0.9, 0.98), 1e-8, 0.02, 1.0)
-    return StageConfig(samples, batch, 1, 2e-3, ScheduleConfig("cosine", 0.04), optimizer)
+    return StageConfig(samples, batch, 1, 8e-3, ScheduleConfig("cosine", 0.04), optimizer)
 
 
 class _EncoderObjective(nn.Module):
-    """Scores of all codes against the teacher's, and the vectors themselves where the student gives vectors."""
+    """Scores of all codes, given or by distance, and latents against the teacher's."""
 
     def __init__(self, students: FastTokenizer, gap: float, spread: float) -> None:
         super().__init__()
         self.encoder, self.gap, self.spread = students.encoder, gap, spread
-        self.is_nearest = students.students.tokens == NEAREST
         self.register_buffer("vectors", students.quantize.vectors.detach().clone(), persistent=False)
 
     def forward(self, masks: Tensor, latents: Tensor, tokens: Tensor) -> dict[str, Tensor]:
-        found = self.encoder(masks)
+        found, scores = self.encoder.lesson(masks)
         with torch.autocast(masks.device.type, enabled=False):
             found = found.float()
             soft = (self._scores(latents) / self.gap).softmax(-1)
             wanted = soft * (1 - HARD)
             wanted = wanted.scatter_add(-1, tokens[..., None], torch.full_like(wanted[..., :1], HARD))
-            scores = self._scores(found) * self._sharpness() if self.is_nearest else found
-            terms = {"tokens": -(wanted * scores.log_softmax(-1)).sum(-1).mean()}
-            if self.is_nearest:
-                terms["latents"] = F.mse_loss(found, latents) / self.spread
+            scores = self._scores(found) * self._sharpness() if scores is None else scores.float()
+            terms = {
+                "tokens": -(wanted * scores.log_softmax(-1)).sum(-1).mean(),
+                "latents": F.mse_loss(found, latents) / self.spread,
+            }
             wrong = (scores.detach().argmax(-1) != tokens).float().mean()
             return {"wrong_tokens": wrong, **terms, "total": torch.stack(list(terms.values())).sum()}
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from c2f_ros.contract import ContractError, parse, to_plain
 from c2f_train.distill.students import CELLS, PIXELS, FastTokenizer, StudentConfig
 from c2f_train.fitting.checkpoint import save_checkpoint
 from c2f_train.model.network import C2FNetwork
+from c2f_train.official.checkpoints import read_checkpoint
 
 STUDENTS, REPORT = "students.pt", "report.json"
 FORMAT = 1
@@ -78,13 +77,12 @@ def read_students(path: Path, network: C2FNetwork) -> tuple[FastTokenizer, dict[
 
 
 def _content(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise ContractError(f"{file} does not exist; make it with `c2f-train distill --out {file.parent}`")
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ContractError(f"{file} does not exist; make it with `c2f-train distill --out {file.parent}`") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ContractError(f"{file} is no file of students ({reason}); make it with `c2f-train distill`") from error
+        content = read_checkpoint(file)
+    except ContractError:
+        raise ContractError(f"{file} is no file of students; make it with `c2f-train distill`") from None
     if not isinstance(content, dict) or set(content) != ENTRIES or content["format"] != FORMAT:
         held = ", ".join(sorted(map(str, content))) if isinstance(content, dict) else type(content).__name__
         raise ContractError(f"{file} is no file of students (it holds {held}); make it with `c2f-train distill`")

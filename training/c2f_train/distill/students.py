@@ -45,7 +45,7 @@ class StudentConfig:
             raise ContractError(f"students have {sorted(sizes)} grids, expected {LEVELS}; distill them again")
 
 
-def student_config(network: NetworkConfig, width: float = 1.0, tokens: str = NEAREST) -> StudentConfig:
+def student_config(network: NetworkConfig, width: float = 1.0, tokens: str = CLASSES) -> StudentConfig:
     """The students that suit a network. width: factor of all widths.
 
     Raises ContractError if tokens are smaller than the students' grids allow.
@@ -89,12 +89,12 @@ def _blocks(channels: int, count: int) -> list[nn.Module]:
 
 
 class EncoderStudent(nn.Module):
-    """Masks [N, 1, S, S] in 0..1 -> [N, L, outputs]: vectors for `nearest`, one score per code for `classes`.
+    """Masks [N, 1, S, S] in 0..1 -> scores of all codes [N, L, codes] for tokens by `classes`, else latents [N, L, C].
 
     sharpness: how much a difference of distances to codes says, learned, and used while learning alone.
     """
 
-    def __init__(self, config: StudentConfig, reduction: int, outputs: int) -> None:
+    def __init__(self, config: StudentConfig, reduction: int, code_dim: int, codes: int) -> None:
         super().__init__()
         patch = reduction >> (LEVELS - 1)
         layers: list[nn.Module] = [nn.PixelUnshuffle(patch)]
@@ -102,11 +102,23 @@ class EncoderStudent(nn.Module):
         for level, (width, blocks) in enumerate(zip(config.widths, config.encoder_blocks, strict=True)):
             layers += [_change(before, width, 1 if level == 0 else 2), *_blocks(width, blocks)]
             before = width
-        self.layers = nn.Sequential(*layers, nn.SiLU(inplace=True), nn.Conv2d(before, outputs, 1))
-        self.sharpness = nn.Parameter(torch.zeros(()))
+        self.layers = nn.Sequential(*layers, nn.SiLU(inplace=True))
+        self.latents = nn.Conv2d(before, code_dim, 1)
+        self.scores = nn.Conv2d(before, codes, 1) if config.tokens == CLASSES else None
+        self.sharpness = nn.Parameter(torch.zeros(()), requires_grad=config.tokens == NEAREST)
 
     def forward(self, masks: Tensor) -> Tensor:
-        return self.layers(masks).flatten(2).transpose(1, 2)
+        last = self.latents if self.scores is None else self.scores
+        return _rows(last(self.layers(masks)))
+
+    def lesson(self, masks: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Latents, and scores where there are some: what is compared with the teacher's while learning."""
+        x = self.layers(masks)
+        return _rows(self.latents(x)), None if self.scores is None else _rows(self.scores(x))
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.flatten(2).transpose(1, 2)
 
 
 class HeadStudent(nn.Module):
@@ -139,8 +151,7 @@ class FastTokenizer(nn.Module):
         self.config, self.grid, self.students = teacher.config, teacher.grid, config
         sizes = teacher.config
         self.quantize = teacher.quantize
-        outputs = sizes.code_dim if config.tokens == NEAREST else sizes.codebook_size
-        self.encoder = EncoderStudent(config, sizes.reduction, outputs)
+        self.encoder = EncoderStudent(config, sizes.reduction, sizes.code_dim, sizes.codebook_size)
         self.head = HeadStudent(config, sizes.reduction, sizes.code_dim)
 
     def encode(self, masks: Tensor) -> Tensor:
