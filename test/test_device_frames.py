@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,12 @@ BOXES = [(20, 10, 40, 30), (50, 15, 66, 27), (2, 2, 12, 14)]
 class Scene:
     """Frames of objects that move, for an engine on the device and one on the host."""
 
-    def __init__(self, folder: Path, opened: Opening, rule: str = "square", **given: int) -> None:
-        self.bundle: Bundle = cached_bundle(folder / "m", rule, SHARES)
+    def __init__(self, folder: Path, opened: Opening, rule: str = "square", limit: int = 0, **given: int) -> None:
+        """limit: frames in one call of the first graph."""
+        bundle = cached_bundle(folder / "m", rule, SHARES)
+        spec = bundle.manifest.frame_graph
+        manifest = replace(bundle.manifest, frame_graph=replace(spec, batch_limit=limit))
+        self.bundle: Bundle = replace(bundle, manifest=manifest)
         self.host = OnnxRuntimeEngine(self.bundle, 1, 8)
         self.engine: TensorRTEngine
         self.device: FakeDevice
@@ -80,6 +85,17 @@ def test_more_new_frames_than_a_call_takes_are_made_in_several(tmp_path, opened,
     counted = scene.check(scene.batch(3))
     assert counted["execute_async_v3"] + counted["launch"] >= 4
     scene.check(scene.batch(3))
+
+
+def test_what_is_wanted_of_the_newest_frames_alone_reaches_every_row_of_the_second_graph(tmp_path, opened):
+    """The toy's `light`: the mean of a frame's pixels."""
+    scene = Scene(tmp_path, opened, limit=2)
+    for _ in range(3):
+        batch = scene.batch(3)
+        scene.check(batch)
+        address = scene.engine._graphs[-1].address("light")
+        found = scene.device.bytes_at(address, 3 * 4).view(np.float32)
+        assert np.allclose(found, batch.image.mean((1, 2, 3)), atol=1e-6)
 
 
 def test_frames_go_with_the_windows_that_hold_them(tmp_path, opened):

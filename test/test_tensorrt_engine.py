@@ -194,6 +194,17 @@ def test_memory_that_runs_out_in_use_halves_the_objects_per_call_and_is_said(tmp
     assert "4 instead of 8 objects a call: the GPU ran out of memory" in engine.name
 
 
+def test_cuda_graphs_are_given_back_when_memory_runs_out(tmp_path, opened):
+    engine, device = opened(stream_bundle(tmp_path / "m"))
+    for _ in range(3):
+        engine.run(batch_of({1: LEFT, 2: RIGHT}))
+    assert len(device.graphs) == 1
+    device.out_of_memory = ["launch"]
+    found = engine.run(batch_of({1: None, 2: None}))
+    assert not device.graphs and "4 instead of 8 objects a call" in engine.name
+    assert np.allclose(found.amodal, [drawn(LEFT), drawn(RIGHT)], atol=1e-6)
+
+
 def test_memory_that_runs_out_for_a_single_object_fails_the_frame_and_the_memory_stays(tmp_path, opened):
     engine, device = opened(stream_bundle(tmp_path / "m"), rows=2)
     run_engine(engine, batch_of({1: LEFT}))
@@ -225,9 +236,10 @@ def test_an_object_whose_mask_is_not_finite_begins_anew_and_no_other(tmp_path, o
     run_engine(engine, bad)
     with pytest.raises(EngineError, match="masks that are not finite for 1 objects"):
         run_engine(engine, batch_of({1: LEFT, 2: RIGHT}))
-    found = run_engine(engine, batch_of({1: None, 3: None}))
-    assert np.allclose(found.amodal, [drawn(LEFT), np.zeros((SIZE, SIZE))], atol=1e-6)
-    assert found.frames.tolist() == [3, 1]
+    for other, frames in ((2, 3), (3, 4)):  # the third object takes the slot of the second
+        found = run_engine(engine, batch_of({1: None, other: None}))
+        assert np.allclose(found.amodal, [drawn(LEFT), np.zeros((SIZE, SIZE))], atol=1e-6)
+        assert found.frames.tolist() == [frames, 1]
 
 
 def test_a_mask_outside_its_range_leaves_the_memory_as_it_was(tmp_path, opened):
