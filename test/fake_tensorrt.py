@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable
 from enum import Enum
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -84,15 +85,39 @@ class FakeRuntime:
         return _unless_error(self._device, self._log, "deserialize", lambda: FakePlan(self._device, self._log, plan))
 
 
+class FakeCache:
+    """IRuntimeCache: what it was given, and a word more for every context that compiled."""
+
+    def __init__(self) -> None:
+        self._content = b""
+
+    def deserialize(self, blob: bytes) -> bool:
+        is_ours = blob.startswith(b"compiled")
+        self._content = blob if is_ours else b""
+        return is_ours
+
+    def serialize(self) -> bytearray:
+        return bytearray(self._content or b"compiled")
+
+
 class FakeConfig:
     """IRuntimeConfig of TensorRT for RTX."""
 
-    def __init__(self) -> None:
-        self.cuda_graph_strategy = CudaGraphs.DISABLED
-        self.strategy = Strategy.STATIC
+    cuda_graph_strategy = CudaGraphs.DISABLED
+
+    def __init__(self, device: FakeDevice) -> None:
+        self._device = device
+        self._strategy = Strategy.STATIC
 
     def set_execution_context_allocation_strategy(self, strategy: Strategy) -> None:
-        self.strategy = strategy
+        self._strategy = strategy
+
+    def create_runtime_cache(self) -> FakeCache:
+        return FakeCache()
+
+    def set_runtime_cache(self, cache: FakeCache) -> bool:
+        self._device.calls.append("warm" if cache._content else "compile")
+        return True
 
 
 class FakePlan:
@@ -137,10 +162,10 @@ class FakePlan:
         return WEIGHTS
 
     def create_runtime_config(self) -> FakeConfig:
-        return FakeConfig()
+        return FakeConfig(self.device)
 
     def create_execution_context(self, how: Strategy | FakeConfig) -> FakeContext | None:
-        strategy = how if isinstance(how, Strategy) else how.strategy
+        strategy = how if isinstance(how, Strategy) else how._strategy
         assert strategy is Strategy.USER_MANAGED, "the engine takes its memory itself"
         return _unless_error(self.device, self.log, "create_execution_context", lambda: FakeContext(self))
 
@@ -201,8 +226,9 @@ class FakeContext:
 class Opening:
     """Opens engines as on a machine with a GPU, which is fake."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._monkeypatch = monkeypatch
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+        """cache: instead of the user's cache folder."""
+        self._monkeypatch, self._cache, self.keeps_calls = monkeypatch, cache, False
 
     def __call__(
         self, bundle: Bundle, device: FakeDevice | None = None, backend: str = "tensorrt", slots: int = 8,
@@ -217,8 +243,9 @@ class Opening:
         }
         for name, value in replaced.items():
             self._monkeypatch.setattr(tensorrt_engine, name, value)
-        engine = TensorRTEngine(bundle, backend, slots, DeviceSettings(precision, **settings))
-        device.counted()
+        engine = TensorRTEngine(bundle, backend, slots, DeviceSettings(precision, cache=self._cache, **settings))
+        if not self.keeps_calls:
+            device.counted()
         return engine, device
 
 

@@ -62,8 +62,8 @@ class Scene:
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> Opening:
-    return Opening(monkeypatch)
+def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Opening:
+    return Opening(monkeypatch, tmp_path / "cache")
 
 
 def test_only_new_frames_go_up_masks_come_down_and_one_wait_is_enough(tmp_path, opened):

@@ -43,8 +43,8 @@ TAKING = {"allocate", "free", "pinned", "unpin", "create_stream", "destroy_strea
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> Opening:
-    return Opening(monkeypatch)
+def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Opening:
+    return Opening(monkeypatch, tmp_path / "cache")
 
 
 def shipped(checkout: Path, name: str) -> Bundle:
@@ -160,6 +160,21 @@ def test_tensorrt_for_rtx_captures_its_graphs_itself(checkout, opened):
         engine.run(random_batch(bundle, (1, 2), rng))
     counted = device.counted()
     assert counted["execute_async_v3"] == 3 and not counted["capture"] and not counted["launch"]
+
+
+def test_what_tensorrt_for_rtx_compiled_is_there_when_the_engine_opens_again(tmp_path, opened):
+    bundle, opened.keeps_calls = stream_bundle(tmp_path / "m"), True
+
+    def found() -> set[str]:
+        engine, device = opened(bundle, backend="tensorrt_rtx")
+        engine.close()
+        return {"compile", "warm"} & set(device.calls)
+
+    assert found() == {"compile"} and found() == {"warm"}
+    (kept,) = (tmp_path / "cache").glob("kernels-*")
+    for damage in (b"something else", kept.read_bytes()[:-3]):
+        kept.write_bytes(damage)
+        assert found() == {"compile"} and found() == {"warm"}
 
 
 @pytest.mark.parametrize("call", ["capture", "execute_async_v3", "create_execution_context"])
@@ -398,6 +413,7 @@ def test_the_fake_offers_nothing_that_the_real_library_lacks(backend):
     if backend == "tensorrt_rtx":
         pairs += [
             (fake_tensorrt.FakeConfig, real.IRuntimeConfig, set()),
+            (fake_tensorrt.FakeCache, real.IRuntimeCache, set()),
             (fake_tensorrt.CudaGraphs, real.CudaGraphStrategy, set()),
         ]
     for fake, theirs, own in pairs:

@@ -15,6 +15,7 @@ from c2f_ros.bundle import Arrays
 from c2f_ros.contract import ContractError, EngineError, GraphSpec, TensorSpec
 from c2f_ros.engines.cuda_device import OutOfDeviceMemory
 from c2f_ros.engines.device_memory import DeviceRoom
+from c2f_ros.engines.kernel_cache import KernelCache
 
 CAPTURED_AT_MOST = 8
 """Calls kept as CUDA graphs, one per number of objects; each holds an execution context on the host."""
@@ -38,11 +39,20 @@ class DeviceGraph:
     """
 
     def __init__(
-        self, library: Any, plan: Any, spec: GraphSpec, rows: int, room: DeviceRoom, activations: int, log: deque[str]
+        self,
+        library: Any,
+        plan: Any,
+        spec: GraphSpec,
+        rows: int,
+        room: DeviceRoom,
+        activations: int,
+        log: deque[str],
+        kernels: KernelCache,
     ) -> None:
         """library: TensorRT. plan: its ICudaEngine, checked. rows: objects that the buffers are made for. activations:
-        address of memory that all graphs of this stream may use in turn. log: what the library complains of."""
-        self._library, self._plan, self._room, self._log = library, plan, room, log
+        address of memory that all graphs of this stream may use in turn. log: what the library complains of. kernels:
+        for libraries that compile when the plan is loaded."""
+        self._library, self._plan, self._room, self._log, self._kernels = library, plan, room, log, kernels
         self._activations = activations
         self._tensors = {tensor.name: tensor for tensor in (*spec.inputs, *spec.outputs)}
         self._inputs = [tensor.name for tensor in spec.inputs]
@@ -104,6 +114,7 @@ class DeviceGraph:
     def close(self) -> None:
         """Give back what the library holds; buffers belong to the room."""
         self.drop_captured()
+        self._kernels.save()
         self._context = self._plan = None
 
     def _run_plainly(self, key: tuple[Any, ...], repeats: bool) -> None:
@@ -169,6 +180,7 @@ class DeviceGraph:
             config = self._plan.create_runtime_config()
             config.set_execution_context_allocation_strategy(strategy)
             config.cuda_graph_strategy = self._library.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            self._kernels.attach(config)
             context = self._plan.create_execution_context(config)
         else:
             context = self._plan.create_execution_context(strategy)

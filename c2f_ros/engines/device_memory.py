@@ -51,11 +51,12 @@ class DeviceRoom:
         self.waits += 1
 
     def close(self) -> None:
-        """Give back everything, the stream too, and as much as possible if something fails. Raises EngineError then."""
+        """Give back everything, the stream too, on which no work must be left; as much as possible if something fails.
+        Raises EngineError then."""
         device, failed = self.device, []
         work = [partial(device.free, address) for address in self._addresses]
         work += [partial(device.unpin, array) for array in self._arrays]
-        for give_back in [partial(device.synchronize, self.stream), *work, partial(device.destroy_stream, self.stream)]:
+        for give_back in [*work, partial(device.destroy_stream, self.stream)]:
             try:
                 give_back()
             except EngineError as error:

@@ -23,6 +23,7 @@ from c2f_ros.engines.device_frames import DeviceFrames, frame_bytes
 from c2f_ros.engines.device_graph import DeviceGraph, failure, row_bytes, rows_of
 from c2f_ros.engines.device_memory import MEGABYTE, DeviceRoom, DeviceStates, check_room
 from c2f_ros.engines.frame_cache import TwoGraphs, kept_of_frames
+from c2f_ros.engines.kernel_cache import KernelCache
 from c2f_ros.engines.modes import make_mode
 from c2f_ros.engines.settings import DeviceSettings
 from c2f_ros.engines.tensorrt_library import is_installed, library_version, open_library
@@ -113,6 +114,9 @@ class TensorRTEngine:
 
     def close(self) -> None:
         """Give back everything on the GPU. Closing twice does nothing."""
+        if self._room is not None:
+            with suppress(EngineError):  # of work that failed already; its memory is given back all the same
+                self._room.wait()
         for graph in self._graphs:
             graph.close()
         self._graphs.clear()
@@ -124,7 +128,8 @@ class TensorRTEngine:
     def _open(self, bundle: Bundle, backend: str, slots: int, settings: DeviceSettings) -> None:
         manifest, library = bundle.manifest, self._library
         request = BuildRequest(backend, self.precision, settings.most_rows)
-        plans = plans_of(bundle, request, PlanStore(settings.cache), self._device.name, settings.build)
+        store = PlanStore(settings.cache)
+        plans = plans_of(bundle, request, store, self._device.name, settings.build)
         self._load(plans)
         specs = list(zip(self._plans, plan_specs(manifest), strict=True))
         rows = [_rows(library, plan, spec, settings.most_rows) for plan, spec in specs]
@@ -140,8 +145,9 @@ class TensorRTEngine:
         room = self._room = DeviceRoom(self._device, settings.low_priority)
         room.count("weights", self._needs["weights"])
         activations = room.allocate("activations", self._needs["activations"])
-        for (plan, spec), most in zip(specs, rows, strict=True):
-            self._graphs.append(DeviceGraph(library, plan, spec, most, room, activations, self._log))
+        for (plan, spec), most, data in zip(specs, rows, plans, strict=True):
+            kernels = KernelCache(store, data, self._device.name)
+            self._graphs.append(DeviceGraph(library, plan, spec, most, room, activations, self._log, kernels))
         graphs = self._graphs
         states = DeviceStates(manifest.temporal, slots, graphs[-1], room) if manifest.temporal.state else None
         frames = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -26,13 +27,13 @@ def subject(tmp_path_factory) -> gpu.Subject:
     return gpu.Subject("tiny", bundle, network)
 
 
-def opener(monkeypatch: pytest.MonkeyPatch):
-    opened = Opening(monkeypatch)
+def opener(monkeypatch: pytest.MonkeyPatch, folder: Path):
+    opened = Opening(monkeypatch, folder / "cache")
     return lambda bundle, precision: opened(bundle, rows=16, precision=precision)[0]
 
 
-def test_parity_has_a_row_per_precision_and_says_what_fails(monkeypatch, subject):
-    rows = gpu.parity([subject], opener(monkeypatch)).rows
+def test_parity_has_a_row_per_precision_and_says_what_fails(monkeypatch, subject, tmp_path):
+    rows = gpu.parity([subject], opener(monkeypatch, tmp_path)).rows
     assert [(row["model"], row["precision"], row["verdict"]) for row in rows] == [
         ("tiny", "fp32", "passes"), ("tiny", "fp16", "passes"),
     ]  # fmt: skip
@@ -42,7 +43,7 @@ def test_parity_has_a_row_per_precision_and_says_what_fails(monkeypatch, subject
 
 
 def test_times_compare_engines_with_pytorch_on_the_same_objects(monkeypatch, subject, tmp_path):
-    section = gpu.times([subject], opener(monkeypatch), CARD, Effort(1, is_quick=True))
+    section = gpu.times([subject], opener(monkeypatch, tmp_path), CARD, Effort(1, is_quick=True))
     assert [row["objects"] for row in section.rows] == [1, 16]
     for row in section.rows:
         assert row["ratio"].median == pytest.approx(row["eager"].median / row["fp32"].median, rel=1.0)
