@@ -18,7 +18,7 @@ STAGES = (
     ("mask encoder", re.compile(r"encoder/(conv_in|down|mid|norm_out|conv_out|nonlinearity)|quant_conv")),
     ("image encoder", re.compile(r"encoder/|recall/")),
     ("mask decoder", re.compile(r"decoder/|post_quant_conv")),
-    ("transformer", re.compile(r"transformer/|conv_in/")),
+    ("transformer", re.compile(r"transformer/|conv_in/|blocks\.|dec/|m_dec/")),
     ("refiner", re.compile(r"refiner/|adapt|project/|trunk/|rise|finest/|amodal/|visible/|conv_adapter")),
     ("memory", re.compile(r"keep/|remember/|recall_late/")),
 )
@@ -52,7 +52,8 @@ class Work:
 
 def stage_of(node: str) -> str:
     """The part of the network that a node's name belongs to; `REST` for the arithmetic in between."""
-    name = re.sub(r"^/?(module/)*", "", node)
+    # ONNX Runtime writes `fused` before the name of a convolution that it joined with an activation.
+    name = re.sub(r"^(fused )?/?(module/)*", "", node)
     return next((stage for stage, begins in STAGES if begins.match(name)), REST)
 
 

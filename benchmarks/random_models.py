@@ -39,7 +39,7 @@ def random_model(config: NetworkConfig, folder: Path, seed: int = 0) -> tuple[C2
     spec = InputSpec("rgb", (0.5,) * 3, (0.25,) * 3, config.mask_channels)
     golden = synthetic_batch(config, 1 if config.frames > 1 else 2, 0)
     crop = CropSpec(rule, config.crop_size, 2.0, 0.2)
-    export_bundle(network, crop, spec, "random", "", golden, {}, folder)
+    export_bundle(network, crop, spec, folder.name, "", golden, {}, folder)
     return network, load_bundle(folder)
 
 
