@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
+import onnxslim
 import torch
 from torch import Tensor, nn
+
+from c2f_train.model.engine_form import engine_form
 
 OPSET = 17
 
@@ -32,9 +35,9 @@ def export_onnx(module: nn.Module, example: Tensors, outputs: Mapping[str, tuple
     """Write `module(*example.values())` as ONNX with a dynamic batch N; the other sizes are those of `example`.
 
     outputs: names in order, each with its shape after N. Two runs give equal bytes. Weights that several steps use are
-    stored once.
+    stored once. The graph is that of `engine_form`, all that is constant computed.
     """
-    module = _Positional(module).eval()
+    module = _Positional(engine_form(module)).eval()
     rows = 1 if any(x.ndim == 5 for x in example.values()) else 2  # clips are large
     dynamic = {name: {0: "N"} for name in (*example, *outputs)}
     with warnings.catch_warnings(), torch.no_grad():
@@ -44,7 +47,7 @@ def export_onnx(module: nn.Module, example: Tensors, outputs: Mapping[str, tuple
             input_names=list(example), output_names=list(outputs), dynamic_axes=dynamic, opset_version=OPSET,
             dynamo=False,
         )  # fmt: skip
-    model = onnx.load(str(file))
+    model = onnxslim.slim(str(file))
     for value in model.graph.output:
         _set_shape(value.type.tensor_type.shape, ("N", *outputs[value.name]))
     model.doc_string = ""

@@ -51,7 +51,7 @@ def kept_probability(logits: Tensor, top_k: int) -> Tensor:
     """Softmax over the `top_k` largest logits of each position (ties with the last one are kept; 0: over all)."""
     if 0 < top_k < logits.shape[-1]:
         least = logits.topk(top_k, dim=-1).values[..., -1:]
-        logits = torch.where(logits < least, torch.full_like(logits, -math.inf), logits)
+        logits = torch.where(logits < least, -math.inf, logits)
     return logits.softmax(-1)
 
 

@@ -50,6 +50,16 @@ class Layer(nn.Module):
         return self.act(self.norm(self.conv(x)))
 
 
+class CoarseJoin(Layer):
+    """A `Layer` over features [N, C, g, g] and the coarse mask [N, 1, 2g, 2g], folded 2x2."""
+
+    def __init__(self, width: int, act: str) -> None:
+        super().__init__(width + 4, width, act)
+
+    def forward(self, x: Tensor, coarse: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(torch.cat([x, F.pixel_unshuffle(coarse, 2)], 1))
+
+
 class Rise(nn.Module):
     """Adds the encoder's features of this grid, where there are some, doubles the grid, convolves."""
 
@@ -71,14 +81,14 @@ class Finest(nn.Module):
     def __init__(self, width: int, skip: int, config: RefinerConfig) -> None:
         super().__init__()
         self.adapter = nn.Conv2d(skip, width, 1) if skip else None
-        self.join = Layer(width + 4, width, config.activation) if config.join_coarse else None
+        self.join = CoarseJoin(width, config.activation) if config.join_coarse else None
         self.blocks = residuals(width, config.blocks)
 
     def forward(self, x: Tensor, skip: Tensor | None, coarse: Tensor) -> Tensor:
         if self.adapter is not None and skip is not None:
             x = x + self.adapter(skip)
         if self.join is not None:
-            x = self.join(torch.cat([x, F.pixel_unshuffle(coarse, 2)], 1))
+            x = self.join(x, coarse)
         return self.blocks(x)
 
 

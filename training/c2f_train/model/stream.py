@@ -58,11 +58,12 @@ class Remember(nn.Module):
         self.write = nn.Conv2d(inputs + channels, 2 * features, 3, padding=1)
         nn.init.constant_(self.write.bias[:features], 1.0)
 
-    def forward(self, x: Tensor, recalled: Tensor) -> Tensor:
-        """x [N, inputs, g, g], recalled [N, channels, g, g], its last `features` the old memory -> the new one."""
-        gate, new = self.write(torch.cat([x, recalled], 1)).split(self.features, 1)
-        gate = gate.sigmoid()
-        return gate * recalled[:, -self.features :] + (1 - gate) * new.tanh()
+    def forward(self, written: Tensor, recalled: Tensor) -> Tensor:
+        """written [N, 2 features, g, g] of `write`, recalled [N, channels, g, g], its last `features` the old memory ->
+        the new one."""
+        gate, new = written.split(self.features, 1)
+        new = new.tanh()
+        return new + gate.sigmoid() * (recalled[:, -self.features :] - new)
 
 
 class StreamNetwork(C2FNetwork):
@@ -108,7 +109,8 @@ class StreamNetwork(C2FNetwork):
             assert warp is not None
             recalled = lay_over(memory.aligned, warp)
         x = torch.cat([image, masks], 1) if self.config.encoder.masks else image
-        features = self.encoder(x, None if recalled is None else self.recall(recalled))
+        early, late, *kept = (None, None) if recalled is None else self._from_memory(recalled)
+        features = self.encoder(x, early)
         with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
             visible_tokens = self.tokenizer.encode(masks[:, :1].float())
         last, hidden, keys, values = self._tokens(features[-1], visible_tokens, known, memory.past)
@@ -118,20 +120,42 @@ class StreamNetwork(C2FNetwork):
             return StreamPrediction(
                 Prediction(last.logits, coarse, coverage, None, None), last.tokens, None, keys, values
             )
-        late = None if recalled is None else self.recall_late(recalled)
         shared = self.refiner.shared_features(features, hidden, coverage, late)
         found = self.refiner.heads(shared, features, coverage)
         aligned = None
         if recalled is not None:
             is_hidden = masks[:, :1].amax((2, 3), keepdim=True) == 0
+            written = [a + b for a, b in zip(kept, self._from_result(shared), strict=True)]
             folded = self.refiner.folded(found["amodal"])
             if self.config.memory.result:
-                folded = self._blended(folded, shared, recalled, is_hidden)
+                folded = self._blended(folded, written[0], recalled, is_hidden)
             found["amodal"] = F.pixel_shuffle(folded, 2)
-            aligned = self._remembered(folded, shared, recalled, is_hidden)
+            aligned = self._remembered(folded, written[-1], recalled, is_hidden)
         found = self.refiner.at_crop_size(found)
         prediction = Prediction(last.logits, coarse, coverage, found["amodal"], found.get("visible"))
         return StreamPrediction(prediction, last.tokens, aligned, keys, values)
+
+    def _writers(self) -> list[nn.Conv2d]:
+        """The convolutions that look at the result and the memory together: first channels the result's."""
+        memory = self.config.memory
+        return [*([self.keep] if memory.result else []), *([self.remember.write] if memory.features else [])]
+
+    def _from_memory(self, recalled: Tensor) -> tuple[Tensor, ...]:
+        """All that is computed of the memory alone, in one convolution: `recall`, `recall_late`, and the memory's part
+        of each of `_writers`."""
+        readers, writers = [self.recall, self.recall_late], self._writers()
+        result = self.config.refiner.widths[-1]
+        weight = torch.cat([*(c.weight for c in readers), *(c.weight[:, result:] for c in writers)])
+        bias = torch.cat([*(c.bias for c in readers), *(torch.zeros_like(c.bias) for c in writers)])
+        sizes = [c.out_channels for c in (*readers, *writers)]
+        return F.conv2d(recalled, weight, bias, padding=1).split(sizes, 1)
+
+    def _from_result(self, shared: Tensor) -> tuple[Tensor, ...]:
+        """The result's part of each of `_writers`, in one convolution."""
+        writers, result = self._writers(), self.config.refiner.widths[-1]
+        weight = torch.cat([c.weight[:, :result] for c in writers])
+        bias = torch.cat([c.bias for c in writers])
+        return F.conv2d(shared, weight, bias, padding=1).split([c.out_channels for c in writers], 1)
 
     def _tokens(
         self, features: Tensor, visible_tokens: Tensor, known: Tensor | None, past: Past | None
@@ -159,29 +183,29 @@ class StreamNetwork(C2FNetwork):
         keys, values = (None, None) if not kept else kept[0 if self.config.memory.cached == "first" else -1]
         return last, hidden, keys, values
 
-    def _blended(self, folded: Tensor, shared: Tensor, recalled: Tensor, is_hidden: Tensor) -> Tensor:
-        """The result's logits, folded 2x2 as all is here: per pixel a learned share of what memory says, where there is
-        one, the rest of what is new.
+    def _blended(self, folded: Tensor, kept: Tensor, recalled: Tensor, is_hidden: Tensor) -> Tensor:
+        """The result's logits, folded 2x2 as all is here: per pixel a learned share (kept [N, 4, g, g] of `keep`) of
+        what memory says, where there is one, the rest of what is new.
 
         Where nothing of the object is seen (is_hidden [N, 1, 1, 1]) memory is kept as it is: nothing is new, and what
         is learned from others' pixels alone made it worse (training/LOG.md).
         """
-        share = self.keep(torch.cat([shared, recalled], 1)).sigmoid()
-        trust = recalled[:, 4:5]
+        share, trust = kept.sigmoid(), recalled[:, 4:5]
         share = torch.where(is_hidden, (trust / LEAST_TRUST).clamp(max=1), share * trust)
         before = recalled[:, :4] * MOST_LOGIT
         return folded + share * (before - folded.clamp(-MOST_LOGIT, MOST_LOGIT))
 
-    def _remembered(self, folded: Tensor, shared: Tensor, recalled: Tensor, is_hidden: Tensor) -> Tensor:
+    def _remembered(self, folded: Tensor, written: Tensor, recalled: Tensor, is_hidden: Tensor) -> Tensor:
         """The memory that this frame leaves: its logits folded 2x2 (as shares of `MOST_LOGIT`), how far it can be
-        trusted (1 where something of the object is seen, less from frame to frame where not), features."""
+        trusted (1 where something of the object is seen, less from frame to frame where not), features (written: what
+        `Remember` takes)."""
         parts = []
         if self.config.memory.result:
             parts.append((folded.clamp(-MOST_LOGIT, MOST_LOGIT) / MOST_LOGIT).to(recalled.dtype))
         trust = recalled[:, 4:5] if self.config.memory.result else recalled[:, :1]
-        parts.append(torch.where(is_hidden, TRUST_KEPT * trust, torch.ones_like(trust)))
+        parts.append(torch.where(is_hidden, TRUST_KEPT * trust, 1.0))
         if self.config.memory.features:
-            parts.append(self.remember(shared, recalled).to(recalled.dtype))
+            parts.append(self.remember(written, recalled).to(recalled.dtype))
         return torch.cat(parts, 1)
 
     def infer(self, image: Tensor, masks: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
