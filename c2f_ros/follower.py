@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from c2f_ros.contract import CropSpec
 from c2f_ros.crops import cut_object
-from c2f_ros.following import Place, first_place, followed_crop, next_place
+from c2f_ros.following import Place, first_place, followed_crop, next_place, shown_share
 from c2f_ros.geometry import EMPTY_MASK, ByteArray, PlacedMask
 from c2f_ros.motion import Similarity, find_motions, small_gray
 from c2f_ros.records import Observation
+
+MOSTLY = 0.75
+"""An object of whose extent more than this is seen is found by its box; of others two places are compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +138,7 @@ class Follower:
     def _drift(self, key: str, stamp_ns: int) -> tuple[float, float] | None:
         """How far the object should have moved against the scene since the last frame; None if not known."""
         place = self._places[key]
-        if not place.is_measured:
+        if not place.is_measured or shown_share(place.extent, self._seen[key].box) > MOSTLY:
             return None
         duration = (stamp_ns - place.stamp_ns) * 1e-9
         return place.velocity[0] * duration, place.velocity[1] * duration

@@ -70,7 +70,7 @@ def next_place(
         step = motion
         own, other = motion.at(x, y), behind.at(x, y)
         measured = ((own[0] - other[0]) / duration, (own[1] - other[1]) / duration)
-        share = VELOCITY_SHARE * _shown_share(place.extent, visible) if is_measured else 1.0
+        share = VELOCITY_SHARE * shown_share(place.extent, visible) if is_measured else 1.0
         velocity = tuple(old + share * (new - old) for old, new in zip(velocity, measured, strict=True))
         is_measured = True
     moved = _moved(place.extent, step)
@@ -125,8 +125,8 @@ def _renewed(moved: Extent, seen: Extent, kept: float) -> Extent:
     return (*low, *high)
 
 
-def _shown_share(extent: Extent, visible: Box | None) -> float:
-    """Share of the extent that the box of visible pixels covers, 0..1; 1 where nothing is known."""
+def shown_share(extent: Extent, visible: Box | None) -> float:
+    """Share of an extent that the box of visible pixels covers, 0..1; 1 where nothing is known."""
     area = (extent[2] - extent[0]) * (extent[3] - extent[1])
     return 1.0 if visible is None else min(1.0, visible.width * visible.height / max(area, 1.0))
 

@@ -101,11 +101,10 @@ EMPTY_MASK = PlacedMask(EMPTY_BOX, np.zeros((0, 0), bool))
 
 def tighten(mask: PlacedMask) -> PlacedMask:
     """The same pixels in their smallest rectangle; `EMPTY_MASK` if none is set."""
-    rows = np.flatnonzero(mask.mask.any(axis=1))
-    if rows.size == 0:
+    rows, columns = mask.mask.any(axis=1), mask.mask.any(axis=0)
+    if not rows.any():
         return EMPTY_MASK
-    columns = np.flatnonzero(mask.mask.any(axis=0))
-    y0, y1, x0, x1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    (y0, y1), (x0, x1) = ((int(line.argmax()), len(line) - int(line[::-1].argmax())) for line in (rows, columns))
     box = Box(mask.box.x0 + x0, mask.box.y0 + y0, mask.box.x0 + x1, mask.box.y0 + y1)
     return PlacedMask(box, mask.mask[y0:y1, x0:x1])
 

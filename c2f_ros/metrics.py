@@ -13,6 +13,7 @@ mask; hidden parts are P - V and F - V:
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -289,7 +290,13 @@ def _percent(total: float, count: int) -> float | None:
 
 def expected_iou(probability: FloatArray, threshold: float) -> float:
     """IoU to expect of the thresholded mask if the probabilities are true, 0..1."""
-    inside = probability > threshold
-    common = float(probability[inside].sum())
-    either = float(np.count_nonzero(inside)) + float(probability[~inside].sum())
-    return common / either if either > 0 else 0.0
+    return expected_ious(probability[None], threshold)[0]
+
+
+def expected_ious(probabilities: FloatArray, threshold: float) -> list[float]:
+    """`expected_iou` of every map of [N, ...]."""
+    flat = probabilities.reshape(len(probabilities), math.prod(probabilities.shape[1:]))
+    inside = flat > threshold
+    common = np.multiply(flat, inside).sum(axis=1, dtype=np.float64)
+    either = np.count_nonzero(inside, axis=1) + (flat.sum(axis=1, dtype=np.float64) - common)
+    return np.divide(common, either, out=np.zeros(len(flat)), where=either > 0).tolist()

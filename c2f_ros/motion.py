@@ -13,13 +13,13 @@ from c2f_ros.geometry import BoolArray, Box, ByteArray, FloatArray, PlacedMask
 
 LONGEST = 400
 """Flow is sought in a copy of the image whose longer side has at most so many pixels."""
-OBJECT_POINTS, BACKGROUND_POINTS = 20, 48
+OBJECT_POINTS, BACKGROUND_POINTS = 14, 32
 """Points per object and of the background, at most."""
 LEAST_POINTS, LEAST_FOR_SCALE = 3, 8
 """Found points that a shift, and a change of size, must rest on."""
 MOST_GROWTH = 1.15
 """An object does not grow or shrink more than this in one frame; more is a fault of the flow."""
-WINDOW, NEAR_WINDOW = 15, 9
+WINDOW, NEAR_WINDOW = 13, 9
 """Sides of the patches that are compared: sought anywhere, and near where they should be."""
 FAR_LEVELS, BOX_LEVELS = 3, 1
 """Halvings of the image in which the search begins: of what may be anywhere, and of what a box of visible pixels says
@@ -260,16 +260,14 @@ def fit_similarities(before: FloatArray, now: FloatArray, is_found: BoolArray) -
     """The similarity of each of K parts whose points [K, M, 2], where `is_found` [K, M], are `now` there; see
     `fit_similarity`."""
     counts = is_found.sum(1)
-    middle = np.stack([_medians(before[..., axis], is_found) for axis in (0, 1)], 1)
-    shift = np.stack([_medians((now - before)[..., axis], is_found) for axis in (0, 1)], 1)
-    off = before - middle[:, None]
-    radius = np.hypot(off[..., 0], off[..., 1])
+    four = np.concatenate([before, now - before], axis=2).transpose(2, 0, 1)
+    middle, shift = np.split(_medians(four, is_found).T[:, None], 2, axis=2)  # [K, 1, 2] each
+    radius = np.hypot(*(before - middle).transpose(2, 0, 1))
     is_wide = is_found & (radius >= np.maximum(4.0, _medians(radius, is_found))[:, None])
-    grown = now - (middle + shift)[:, None]
-    ratio = np.hypot(grown[..., 0], grown[..., 1]) / np.where(is_wide, radius, 1.0)
+    ratio = np.hypot(*(now - (middle + shift)).transpose(2, 0, 1)) / np.where(is_wide, radius, 1.0)
     scale = np.clip(_medians(ratio, is_wide), 1 / MOST_GROWTH, MOST_GROWTH)
     scale[(counts < LEAST_FOR_SCALE) | ~is_wide.any(1)] = 1.0
-    move = middle + shift - scale[:, None] * middle
+    move = (middle + shift)[:, 0] - scale[:, None] * middle[:, 0]
     return [
         Similarity(size, x, y) if count >= LEAST_POINTS else None
         for count, size, (x, y) in zip(counts.tolist(), scale.tolist(), move.tolist(), strict=True)
@@ -277,13 +275,13 @@ def fit_similarities(before: FloatArray, now: FloatArray, is_found: BoolArray) -
 
 
 def _medians(values: FloatArray, is_given: BoolArray) -> NDArray[np.float64]:
-    """[K]: the median of the given ones of each row of `values` [K, M]; 0 where none is."""
-    if not values.shape[1]:
-        return np.zeros(len(values))
-    ordered = np.sort(np.where(is_given, values, np.inf), axis=1)
-    counts, rows = is_given.sum(1), np.arange(len(values))
-    low, high = np.maximum(counts - 1, 0) // 2, np.minimum(counts // 2, values.shape[1] - 1)
-    return np.where(counts > 0, (ordered[rows, low] + ordered[rows, high]) / 2, 0.0)
+    """[..., K]: the median of each row of `values` [..., K, M] where `is_given` [K, M]; 0 where nothing is."""
+    if not values.shape[-1]:
+        return np.zeros(values.shape[:-1])
+    ordered = np.sort(np.where(is_given, values, np.inf), axis=-1)
+    counts, rows = is_given.sum(1), np.arange(len(is_given))
+    low, high = np.maximum(counts - 1, 0) // 2, np.minimum(counts // 2, values.shape[-1] - 1)
+    return np.where(counts > 0, (ordered[..., rows, low] + ordered[..., rows, high]) / 2, 0.0)
 
 
 NO_POINTS = np.zeros((0, 2))

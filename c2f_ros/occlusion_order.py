@@ -7,12 +7,12 @@ over its neighbour's edge makes false evidence in the other direction, weaker th
 from __future__ import annotations
 
 import dataclasses
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
 
 from c2f_ros.geometry import BoolArray, PlacedMask, count_common, minus
 from c2f_ros.records import AmodalFrame
@@ -39,8 +39,8 @@ class SceneOrder:
 
     def occluders(self, row: int) -> tuple[int, ...]:
         """The rows that hide `row`, the one that hides most first."""
-        found = np.flatnonzero(self.hides[:, row])
-        return tuple(int(a) for a in found[np.argsort(-self.pixels[found, row], kind="stable")])
+        found, pixels = np.flatnonzero(self.hides[:, row]).tolist(), self.pixels
+        return tuple(sorted(found, key=lambda a: -int(pixels[a, row])))
 
 
 def find_order(visible: Sequence[PlacedMask], amodal: Sequence[PlacedMask]) -> SceneOrder:
@@ -81,15 +81,22 @@ def in_order(frame: AmodalFrame) -> AmodalFrame:
 
 def hiding_pixels(visible: Sequence[PlacedMask], hidden: Sequence[PlacedMask]) -> NDArray[np.int64]:
     """[N, N]: in how many pixels row a is visible where column b is hidden; 0 on the diagonal."""
-    count = len(visible)
-    pixels = np.zeros((count, count), np.int64)
-    for b, part in enumerate(hidden):
-        if part.is_empty:
-            continue
-        for a, seen in enumerate(visible):
-            if a != b:
-                pixels[a, b] = count_common(seen, part)
+    pixels = np.zeros((len(visible), len(hidden)), np.int64)
+    for a, b in np.argwhere(_boxes_meet(visible, hidden)).tolist():
+        if a != b:
+            pixels[a, b] = count_common(visible[a], hidden[b])
     return pixels
+
+
+def _boxes_meet(a: Sequence[PlacedMask], b: Sequence[PlacedMask]) -> BoolArray:
+    """[len(a), len(b)]: whether two masks' boxes have a pixel in common."""
+    corners = (
+        np.array([(mask.box.x0, mask.box.y0, mask.box.x1, mask.box.y1) for mask in masks], np.int64).reshape(-1, 4)
+        for masks in (a, b)
+    )
+    (left, top, right, bottom), (lefts, tops, rights, bottoms) = (edges.T for edges in corners)
+    across = np.minimum(right[:, None], rights) > np.maximum(left[:, None], lefts)
+    return across & (np.minimum(bottom[:, None], bottoms) > np.maximum(top[:, None], tops))
 
 
 def _that_count(pixels: NDArray[np.int64], hidden_areas: NDArray[np.int64]) -> BoolArray:
@@ -99,11 +106,14 @@ def _that_count(pixels: NDArray[np.int64], hidden_areas: NDArray[np.int64]) -> B
 
 def _rings(hides: BoolArray) -> list[list[int]]:
     """The rows of every strongly connected component with more than one member."""
-    if not len(hides):
+    if not hides.any():
         return []
-    count, labels = connected_components(hides, directed=True, connection="strong")
-    groups = [np.flatnonzero(labels == label).tolist() for label in range(count)]
-    return [group for group in groups if len(group) > 1]
+    reach = (hides | np.eye(len(hides), dtype=bool)).astype(np.float32)
+    for _ in range(max(1, len(hides) - 1).bit_length()):  # paths of 1, 2, 4, ... steps
+        reach = (reach @ reach > 0).astype(np.float32)
+    is_mutual = (reach > 0) & (reach.T > 0)
+    firsts = np.flatnonzero((is_mutual.sum(1) > 1) & (is_mutual.argmax(1) == np.arange(len(hides))))
+    return [np.flatnonzero(is_mutual[first]).tolist() for first in firsts]
 
 
 def _without_cycles(weights: NDArray[np.int64], groups: list[list[int]]) -> BoolArray:
@@ -120,11 +130,14 @@ def _without_cycles(weights: NDArray[np.int64], groups: list[list[int]]) -> Bool
 
 def _front_to_back(hides: BoolArray, bottoms: Sequence[int]) -> list[int]:
     """A topological order of an acyclic relation; of those that may come next, the one that reaches lowest."""
-    waiting = hides.sum(axis=0)
-    left, order = set(range(len(bottoms))), []
-    while left:
-        row = max((r for r in left if waiting[r] == 0), key=lambda r: (bottoms[r], -r))
-        left.remove(row)
+    waiting = hides.sum(axis=0).tolist()
+    ready, order = [(-bottoms[row], row) for row, count in enumerate(waiting) if count == 0], []
+    heapq.heapify(ready)
+    while ready:
+        _, row = heapq.heappop(ready)
         order.append(row)
-        waiting = waiting - hides[row]
+        for behind in np.flatnonzero(hides[row]).tolist():
+            waiting[behind] -= 1
+            if waiting[behind] == 0:
+                heapq.heappush(ready, (-bottoms[behind], behind))
     return order

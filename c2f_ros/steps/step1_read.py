@@ -25,6 +25,8 @@ CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
 LABEL_TYPES = {"mono8": "u1", "8UC1": "u1", "mono16": "u2", "16UC1": "u2", "32SC1": "i4"}
 MOST_BY_BITS = 64
 """Labels whose boxes are found 32 at a time; for more one pass over all pixels is faster."""
+STRIP = 1 << 15
+"""Pixels looked at in one go, so that what is made of them stays in the processor's cache."""
 
 
 def stamp_ns(header: Any) -> int:
@@ -123,10 +125,21 @@ def _boxes(labels: NDArray[np.integer], count: int) -> list[Box]:
         numbers = np.arange(first, min(first + 32, count + 1))
         table = np.zeros(256, np.uint32)
         table[numbers] = np.uint32(1) << (numbers - first).astype(np.uint32)
-        bits = cv2.LUT(labels, table.view(np.int32))
-        (x0, x1), (y0, y1) = (_span(np.bitwise_or.reduce(bits, axis), len(numbers)) for axis in (0, 1))
+        (x0, x1), (y0, y1) = (_span(bits, len(numbers)) for bits in _bits(labels, table.view(np.int32)))
         boxes += [Box(*edges) for edges in zip(x0, y0, x1, y1, strict=True)]
     return boxes
+
+
+def _bits(labels: NDArray[np.uint8], table: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """What `table` [256] has for the labels [H, W], joined by OR: of every column [W], and of every row [H]."""
+    height, width = labels.shape
+    columns, rows = np.zeros(width, np.int32), np.empty(height, np.int32)
+    step = max(1, STRIP // width)
+    for top in range(0, height, step):
+        bits = cv2.LUT(labels[top : top + step], table)
+        np.bitwise_or.reduce(bits, 1, out=rows[top : top + step])
+        columns |= np.bitwise_or.reduce(bits, 0)
+    return columns, rows
 
 
 def _span(bits: NDArray[np.int32], count: int) -> tuple[list[int], list[int]]:

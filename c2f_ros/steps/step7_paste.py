@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from c2f_ros.baselines import keep_under_others
 from c2f_ros.contract import Manifest, TemporalSpec
 from c2f_ros.crops import paste_window
-from c2f_ros.geometry import EMPTY_MASK, PlacedMask, minus, union
-from c2f_ros.metrics import expected_iou
+from c2f_ros.geometry import EMPTY_MASK, PlacedMask, count_common, union
+from c2f_ros.metrics import expected_ious
 from c2f_ros.occlusion_order import in_order
 from c2f_ros.records import (
     AmodalFrame,
@@ -67,7 +67,7 @@ def paste_back(
     """
     paired, track_ids = observed.tracked.paired, observed.tracked.track_ids
     labels, needed = paired.instances.labels, full_window(manifest.temporal)
-    scores = (expected_iou(probability, manifest.mask_threshold) for probability in probabilities.amodal)
+    scores = expected_ious(probabilities.amodal, manifest.mask_threshold)
     rows = zip(predicted, scores, probabilities.frames.tolist(), strict=True)
     results = []
     for track_id, instance, window in zip(track_ids, paired.instances.instances, observed.windows, strict=True):
@@ -99,7 +99,8 @@ def _ruled(predicted: PlacedMask, visible: PlacedMask, labels: NDArray[np.intege
 def _result(
     track_id: str, instance: VisibleInstance, amodal: PlacedMask, amodal_score: float, frames: int, status: Status
 ) -> AmodalInstance:
-    ratio = minus(amodal, instance.visible).area / max(amodal.area, 1)
+    area = amodal.area
+    ratio = (area - count_common(amodal, instance.visible)) / max(area, 1)
     return AmodalInstance(
         track_id, instance.class_id, instance.score, instance.visible, amodal, amodal_score, ratio, (), frames, status
     )
