@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.effort import Effort
-from benchmarks.measuring import Run, in_turn, ratio
+from benchmarks.measuring import Measured, Run, in_turn, ratio
 from benchmarks.opening import open_default, open_openvino
 from benchmarks.operations import Work, total, work_of_graph
 from benchmarks.peaks import Peaks
@@ -57,13 +59,16 @@ class Official:
 
 @dataclass(frozen=True)
 class _Rival:
-    """One way to run the published network. work: of one object; is_like: its masks can be compared with float32's."""
+    """One way to run a network on one object. outputs: on all the made-up objects; None where they cannot be compared
+    with float32's. work: of one object."""
 
+    name: str
     run: Run
-    masks: Callable[[], NDArray[Any]] | None
-    work: Work | None
+    close: Callable[[], None]
+    outputs: Callable[[], NDArray[Any]] | None
+    work: Work
     precision: str
-    aim: float | None
+    aim: float
 
 
 def official(given: Official, default: Path, folder: Path, peaks: Peaks, effort: Effort) -> list[Section]:
@@ -81,25 +86,46 @@ def official(given: Official, default: Path, folder: Path, peaks: Peaks, effort:
         same = _share_of_equal_tokens(published, network, [masks for _, masks in inputs])
         exact, fast = _bundles(network, given.students, folder)
         del network
-        gc.collect()
-        rivals = {PUBLISHED: _Rival(lambda: published.run(*inputs[0]), None, None, "fp32", None)}
-        rivals |= _engines(exact, fast, inputs, given.students is not None, effort.threads)
-        rivals["default model: c2f_nano_video, auto"] = _default(default, folder, effort)
-        ms = in_turn({name: rival.run for name, rival in rivals.items()}, effort.rounds(7), effort.seconds(90))
-        reference = next(rival for rival in rivals.values() if rival.masks is not None)
-        expected = reference.masks() if reference.masks is not None else np.zeros(0)
-        rows = [
-            {
-                "what": name,
-                "ms": ms[name],
-                "ratio": ratio(ms[PUBLISHED], ms[name]),
-                "aim": rival.aim,
-                "iou": _mean_iou(rival.masks() if rival.masks else None, expected, exact.manifest.mask_threshold),
-                **_bound(rival, peaks, ms[name].median),
-            }
-            for name, rival in rivals.items()
-        ]
+        rivals = chain(
+            _engines("exact", exact, inputs, (AIMS["fp32"], AIMS["bf16"]), True, effort.threads),
+            _engines("--fast", fast, inputs, (AIMS["fast"],) * 2, given.students is not None, effort.threads),
+            [_default(default, folder, effort)],
+        )
+        rows = list(_rows(lambda: published.run(*inputs[0]), rivals, exact.manifest.mask_threshold, peaks, effort))
     return [Section("official", "Beside the published implementation", _note(given, same), COLUMNS, rows)]
+
+
+def _rows(published: Run, rivals: Iterable[_Rival], threshold: float, peaks: Peaks, effort: Effort) -> Iterator[Row]:
+    """Each rival in turn with the published code, one after the other: full-size models are not in memory together.
+
+    The first rival's outputs are those that the others' are compared with.
+    """
+    taken: list[float] = []
+    rows: list[Row] = []
+    expected: NDArray[Any] | None = None
+    for rival in rivals:
+        ms = in_turn({PUBLISHED: published, "ours": rival.run}, effort.rounds(5), effort.seconds(25))
+        found = rival.outputs() if rival.outputs is not None else None
+        expected = found if expected is None else expected
+        rival.close()
+        gc.collect()
+        taken += ms[PUBLISHED].ms
+        least, _ = least_ms(rival.work, peaks, rival.precision)
+        rows.append(
+            {
+                "what": rival.name,
+                "ms": ms["ours"],
+                "published": ms[PUBLISHED],
+                "ratio": ratio(ms[PUBLISHED], ms["ours"]),
+                "aim": rival.aim,
+                "iou": _mean_iou(found, expected, threshold),
+                "gflop": 2e-9 * rival.work.macs,
+                "least": least,
+                "share": 100 * least / ms["ours"].median,
+            }
+        )
+    yield {"what": PUBLISHED, "ms": Measured(tuple(taken)), "aim": None, "iou": None}
+    yield from rows
 
 
 def _share_of_equal_tokens(published: PublishedModel, network: C2FNetwork, visible: Sequence[Tensor]) -> float:
@@ -128,30 +154,35 @@ def _bundles(network: C2FNetwork, students: Path | None, folder: Path) -> tuple[
 
 
 def _engines(
-    exact: Bundle, fast: Bundle, inputs: Sequence[tuple[Tensor, Tensor]], is_taught: bool, threads: int
-) -> dict[str, _Rival]:
-    """By name; float32 in ONNX Runtime first, with which the others' masks are compared."""
-    made: dict[str, _Rival] = {}
-    for what, bundle, aims in (("exact", exact, (AIMS["fp32"], AIMS["bf16"])), ("--fast", fast, (AIMS["fast"],) * 2)):
-        work = total(work_of_graph(bundle.graph_path))
-        comparable = what == "exact" or is_taught
-        for precision, engine in _opened(bundle, threads):
-            runs = [_compute(engine, *one) for one in inputs]
-            masks = (lambda runs=runs: np.concatenate([run() for run in runs])) if comparable else None
-            aim = aims[1] if precision == "bf16" else aims[0]
-            made[f"{what}: {engine.name}"] = _Rival(runs[0], masks, work, precision, aim)
-    return made
-
-
-def _opened(bundle: Bundle, threads: int) -> list[tuple[str, Engine]]:
-    """Every CPU engine and precision there is here. OpenVINO without the golden sample, see `opening.open_same`."""
-    found = [("fp32", open_engine("onnxruntime", bundle, threads))]
-    for precision in ("fp32", "bf16"):
+    what: str,
+    bundle: Bundle,
+    inputs: Sequence[tuple[Tensor, Tensor]],
+    aims: tuple[float, float],
+    is_comparable: bool,
+    threads: int,
+) -> Iterator[_Rival]:
+    """The bundle in every engine and precision of this CPU, each opened when its turn comes; float32 in ONNX Runtime
+    first. aims: in float32, in bf16."""
+    work = total(work_of_graph(bundle.graph_path))
+    for precision, opening in (
+        ("fp32", lambda: open_engine("onnxruntime", bundle, threads)),
+        ("fp32", lambda: open_openvino(bundle, threads, "fp32")),
+        ("bf16", lambda: open_openvino(bundle, threads, "bf16")),
+    ):
         try:
-            found.append((precision, open_openvino(bundle, threads, precision)))
+            engine = opening()
         except (ImportError, ContractError) as error:
-            print(f"left out: OpenVINO in {precision} ({error})")
-    return found
+            print(f"left out: {what} in {precision} ({error})")
+            continue
+        runs = [_compute(engine, *one) for one in inputs]
+        outputs = partial(_joined, runs) if is_comparable else None
+        aim = aims[1] if precision == "bf16" else aims[0]
+        yield _Rival(f"{what}: {engine.name}", runs[0], engine.close, outputs, work, precision, aim)
+        del engine, runs, outputs
+
+
+def _joined(runs: Sequence[Callable[[], NDArray[Any]]]) -> NDArray[Any]:
+    return np.concatenate([run() for run in runs])
 
 
 def _compute(engine: Engine, image: Tensor, masks: Tensor) -> Callable[[], NDArray[Any]]:
@@ -162,27 +193,20 @@ def _compute(engine: Engine, image: Tensor, masks: Tensor) -> Callable[[], NDArr
 def _default(model: Path, folder: Path, effort: Effort) -> _Rival:
     bundle = load_bundle(model)
     engine = open_default(bundle, effort.threads, folder / "cache")
-    work = total(work_of_graph(bundle.graph_path))
-    precision = getattr(engine, "precision", "fp32")
-    return _Rival(engine_run(engine, bundle.manifest, 1), None, work, precision, AIMS["default"])
+    work, precision = total(work_of_graph(bundle.graph_path)), getattr(engine, "precision", "fp32")
+    name = f"default model {model.name}: {engine.name}"
+    return _Rival(name, engine_run(engine, bundle.manifest, 1), engine.close, None, work, precision, AIMS["default"])
 
 
-def _mean_iou(found: NDArray[Any] | None, expected: NDArray[Any], threshold: float) -> float | None:
+def _mean_iou(found: NDArray[Any] | None, expected: NDArray[Any] | None, threshold: float) -> float | None:
     """Of masks at the threshold; where all of float32's would be full or empty, as random weights make them, at the
     median of its probabilities."""
-    if found is None:
+    if found is None or expected is None:
         return None
     flat = expected.reshape(len(expected), -1)
     level = np.where((flat > threshold).mean(1) % 1.0 == 0.0, np.median(flat, 1), threshold)[:, None]
     a, b = flat > level, found.reshape(len(expected), -1) > level
     return float((((a & b).sum(1) + 1e-10) / ((a | b).sum(1) + 1e-10)).mean())
-
-
-def _bound(rival: _Rival, peaks: Peaks, measured_ms: float) -> Row:
-    if rival.work is None:
-        return {}
-    least, _ = least_ms(rival.work, peaks, rival.precision)
-    return {"gflop": 2e-9 * rival.work.macs, "least": least, "share": 100 * least / measured_ms}
 
 
 def _note(given: Official, same: float) -> str:
