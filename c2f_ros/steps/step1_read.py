@@ -76,58 +76,60 @@ def instances_of_labels(stamp: int, values: NDArray[np.integer]) -> Instances:
 
     The array itself is kept where its labels are 1, 2, ... without a gap.
     """
-    ids, labels = _compact(values)
+    ids, labels, boxes = _numbered(values.astype(values.dtype.newbyteorder("="), copy=False))
     instances = []
-    for index, box in enumerate(_boxes(labels, len(ids))):
+    for index, (number, box) in enumerate(zip(ids, boxes, strict=True)):
         mask = PlacedMask(box, labels[box.slices] == index + 1)
-        instances.append(VisibleInstance(str(ids[index]), "", 1.0, mask))
+        instances.append(VisibleInstance(str(number), "", 1.0, mask))
     return Instances(stamp, tuple(instances), labels)
 
 
-def _compact(values: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
-    """Ids present (ascending, without 0) and labels renumbered 1..n in that order."""
-    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+def _numbered(values: NDArray[np.integer]) -> tuple[list[int], NDArray[np.integer], list[Box]]:
+    """Ids present (ascending, without 0), labels renumbered 1..n in that order, and their boxes."""
     low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
     if low < 0:
         raise InputError(f"label image holds the negative value {low}; use 0 for background and positive ids")
+    if high <= MOST_BY_BITS:
+        values = values.astype(np.uint8, copy=False)
+        ids, boxes = _boxes_by_bits(values, high)
+        return ids, values if len(ids) == high else cv2.LUT(values, _table(ids, 256)), boxes
     if high >= 1 << 16:
         present, inverse = np.unique(values, return_inverse=True)
-        shift = 0 if present[0] == 0 else 1
-        return present[present > 0].astype(np.int64), (inverse.reshape(values.shape) + shift).astype(np.int32)
-    if high >= 1 << 8:
-        ids = np.flatnonzero(np.bincount(values.ravel()))
-        ids = ids[ids > 0]
-        table = np.zeros(high + 1, np.uint8 if len(ids) < 256 else np.uint16)
-        table[ids] = np.arange(1, len(ids) + 1)
-        return ids.astype(np.int64), table[values]
-    values = values.astype(np.uint8, copy=False)
-    counts = cv2.calcHist([values], [0], None, [256], [0, 256]).ravel() if values.size else np.zeros(256)
-    ids = np.flatnonzero(counts[1:]) + 1
-    if len(ids) == high:
-        return ids, values
-    table = np.zeros(256, np.uint8)
+        ids = present[present > 0].tolist()
+        labels = (inverse.reshape(values.shape) + (0 if present[0] == 0 else 1)).astype(np.int32)
+    else:
+        counts = np.bincount(values.ravel())
+        ids = (np.flatnonzero(counts[1:]) + 1).tolist()
+        labels = _table(ids, high + 1)[values]
+    if len(ids) <= MOST_BY_BITS:
+        return ids, labels, _boxes_by_bits(labels.astype(np.uint8, copy=False), len(ids))[1]
+    places = ndimage.find_objects(labels, max_label=len(ids))
+    return ids, labels, [Box(columns.start, rows.start, columns.stop, rows.stop) for rows, columns in places]
+
+
+def _table(ids: list[int], size: int) -> NDArray[np.integer]:
+    """[size]: k + 1 at the k-th id, 0 elsewhere."""
+    table = np.zeros(size, np.uint8 if len(ids) < 256 else np.uint16)
     table[ids] = np.arange(1, len(ids) + 1)
-    return ids, cv2.LUT(values, table)
+    return table
 
 
-def _boxes(labels: NDArray[np.integer], count: int) -> list[Box]:
-    """The boxes of labels 1..count, all of which are present in `labels` [H, W].
+def _boxes_by_bits(labels: NDArray[np.uint8], most: int) -> tuple[list[int], list[Box]]:
+    """Which of 1..most `labels` [H, W] hold, and their boxes.
 
-    Every label is a bit: two reductions by OR tell in which rows and columns each of 32 labels is.
+    Every label is a bit: two reductions by OR tell in which columns and rows each of 32 labels is.
     """
-    if labels.dtype != np.uint8 or count > MOST_BY_BITS:
-        return [
-            Box(columns.start, rows.start, columns.stop, rows.stop)
-            for rows, columns in ndimage.find_objects(labels, max_label=count)
-        ]
-    boxes = []
-    for first in range(1, count + 1, 32):
-        numbers = np.arange(first, min(first + 32, count + 1))
+    ids, boxes = [], []
+    for first in range(1, most + 1, 32):
+        numbers = np.arange(first, min(first + 32, most + 1))
         table = np.zeros(256, np.uint32)
         table[numbers] = np.uint32(1) << (numbers - first).astype(np.uint32)
-        (x0, x1), (y0, y1) = (_span(bits, len(numbers)) for bits in _bits(labels, table.view(np.int32)))
-        boxes += [Box(*edges) for edges in zip(x0, y0, x1, y1, strict=True)]
-    return boxes
+        columns, rows = (_are_set(bits, len(numbers)) for bits in _bits(labels, table.view(np.int32)))
+        present = np.flatnonzero(rows.any(1))
+        edges = zip(*_span(columns[present]), *_span(rows[present]), strict=True)
+        ids += (present + first).tolist()
+        boxes += [Box(x0, y0, x1, y1) for x0, x1, y0, y1 in edges]
+    return ids, boxes
 
 
 def _bits(labels: NDArray[np.uint8], table: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -142,10 +144,15 @@ def _bits(labels: NDArray[np.uint8], table: NDArray[np.int32]) -> tuple[NDArray[
     return columns, rows
 
 
-def _span(bits: NDArray[np.int32], count: int) -> tuple[list[int], list[int]]:
-    """First index at which each of the lowest `count` bits is set in `bits` [n], and one past the last."""
-    is_set = (bits.view(np.uint32)[None] >> np.arange(count, dtype=np.uint32)[:, None]) & np.uint32(1)
-    return is_set.argmax(1).tolist(), (len(bits) - is_set[:, ::-1].argmax(1)).tolist()
+def _are_set(bits: NDArray[np.int32], count: int) -> NDArray[np.bool_]:
+    """[count, n]: whether each of the lowest `count` bits is set in each of `bits` [n]."""
+    masks = np.uint32(1) << np.arange(count, dtype=np.uint32)
+    return (bits.view(np.uint32)[None] & masks[:, None]) != 0
+
+
+def _span(is_set: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
+    """First index at which each row of [k, n] is set, and one past the last."""
+    return is_set.argmax(1).tolist(), (is_set.shape[1] - is_set[:, ::-1].argmax(1)).tolist()
 
 
 def read_instance_array(message: Any) -> Instances:
