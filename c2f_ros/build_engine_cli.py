@@ -13,9 +13,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from c2f_ros.bundle import find_model, load_bundle
-from c2f_ros.contract import ContractError
-from c2f_ros.engine_plans import ANY_CARD, DEFAULT_ROWS, BuildRequest, Plan, find_plans
+from c2f_ros.bundle import Bundle, find_model, load_bundle
+from c2f_ros.contract import ContractError, InputError
+from c2f_ros.engine_plans import ANY_CARD, DEFAULT_ROWS, BuildRequest, Plan, Samples, find_plans
 from c2f_ros.engines.tensorrt_library import BACKENDS, is_installed, is_portable, open_library
 from c2f_ros.plan_building import PRECISIONS
 from c2f_ros.plan_store import PlanStore
@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=PRECISIONS, default="fp16", help="(%(default)s)")
     parser.add_argument(
         "--most-rows", type=int, default=DEFAULT_ROWS, metavar="N", help="objects in one call at most (%(default)s)"
+    )
+    parser.add_argument(
+        "--calibrate", type=Path, metavar="BAG", help="with --precision int8: a bag with what the model will see"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the plans; default: the user's cache")
     parser.add_argument(
@@ -50,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Build and say what was built. Exit 1, after one sentence, if it cannot be."""
     try:
         lines = build_engine(make_parser().parse_args(arguments))
-    except ContractError as error:
+    except (ContractError, InputError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print("\n".join(lines))
@@ -58,10 +61,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def build_engine(options: argparse.Namespace) -> list[str]:
-    """What was built or found, a line per graph. Raises ContractError if the model, the library or the build fails."""
+    """What was built or found, a line per graph. Raises ContractError if the model, the library or the build
+    fails, InputError if the bag does."""
     backend = options.backend or default_backend()
     request = BuildRequest(backend, options.precision, options.most_rows)
     bundle, store = load_bundle(find_model(options.model)), PlanStore(options.out)
+    samples = _samples(bundle, options)
     gpu = ANY_CARD if options.any_card else this_card(backend)
     target = "every RTX card" if gpu == ANY_CARD else gpu
     with tqdm(total=100, desc=bundle.manifest.model_id, unit="%", leave=False, disable=None) as bar:
@@ -72,9 +77,20 @@ def build_engine(options: argparse.Namespace) -> list[str]:
             if share >= 1.0:
                 bar.reset()
 
-        plans = find_plans(bundle, request, store, gpu, may_build=True, progress=progress)
+        plans = find_plans(bundle, request, store, gpu, may_build=True, progress=progress, samples=samples)
     head = f"{bundle.manifest.model_id} for {target}, {backend}, {request.precision}:"
     return [head, *(describe(plan) for plan in plans)]
+
+
+def _samples(bundle: Bundle, options: argparse.Namespace) -> Samples | None:
+    """What an int8 plan is fitted to. Raises ContractError if it is not given, or not needed."""
+    if (options.precision == "int8") != (options.calibrate is not None):
+        raise ContractError("--precision int8 and --calibrate BAG go together; give both, or neither")
+    if options.calibrate is None:
+        return None
+    from c2f_ros.calibration import recorded_samples
+
+    return recorded_samples(bundle, options.calibrate)
 
 
 def default_backend() -> str:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
-from c2f_ros.bundle import Bundle
+from c2f_ros.bundle import Arrays, Bundle
 from c2f_ros.contract import ContractError, GraphSpec, Manifest
 from c2f_ros.engines.tensorrt_library import BACKENDS, has_timing_cache, is_portable, library_version, open_library
 from c2f_ros.plan_building import Built, Progress, Recipe, build, check_precision, silent
@@ -26,6 +26,9 @@ PLAN_FORMAT = 1
 ANY_CARD = "any"
 """Instead of a card's name: a plan of a portable library, for every card that it supports."""
 DEFAULT_ROWS = 32
+
+Samples = Mapping[str, Sequence[Arrays]]
+"""By graph file, inputs of the graph in use (`calibration.py`)."""
 
 
 @dataclass(frozen=True)
@@ -101,87 +104,114 @@ def plans_of(
 
 
 def find_plans(
-    bundle: Bundle, request: BuildRequest, store: PlanStore, gpu_name: str, may_build: bool, progress: Progress = silent
+    bundle: Bundle,
+    request: BuildRequest,
+    store: PlanStore,
+    gpu_name: str,
+    may_build: bool,
+    progress: Progress = silent,
+    samples: Samples | None = None,
 ) -> list[Plan]:
-    """As `plans_of`, with what is known of each plan. gpu_name: `ANY_CARD` builds what a portable library can."""
+    """As `plans_of`, with what is known of each plan. gpu_name: `ANY_CARD` builds what a portable library can. samples:
+    what an int8 plan that is missing is fitted to; without them it is not built."""
     library = open_library(request.backend)
     if gpu_name == ANY_CARD and not is_portable(library):
         raise ContractError(
             f"{request.backend} builds plans on the machine that runs them, and no NVIDIA GPU answers here; build "
             "there, or use tensorrt_rtx"
         )
-    specs = plan_specs(bundle.manifest)
-    return [_one_plan(bundle, spec, request, library, store, gpu_name, may_build, progress) for spec in specs]
+    search = _Search(bundle, request, store, gpu_name, library)
+    found = []
+    for spec in plan_specs(bundle.manifest):
+        plan, problem = search.stored(spec)
+        if plan is None:
+            needs_samples = request.precision == "int8" and samples is None
+            if not may_build or needs_samples:
+                raise ContractError(problem)
+            plan = search.built(spec, (samples or {}).get(spec.file, ()), progress)
+        found.append(plan)
+    return found
 
 
-def _one_plan(
-    bundle: Bundle,
-    spec: GraphSpec,
-    request: BuildRequest,
-    library: ModuleType,
-    store: PlanStore,
-    gpu_name: str,
-    may_build: bool,
-    progress: Progress,
-) -> Plan:
-    rows, version = rows_of(spec, request.most_rows), library_version(library)
-    cards = [gpu_name] + [ANY_CARD] * (is_portable(library) and gpu_name != ANY_CARD)
-    keys = [plan_key(spec.sha256, card, version, request.precision, rows, request.backend) for card in cards]
-    stale: StalePlan | None = None
-    for key in keys:
+@dataclass(frozen=True)
+class _Search:
+    """Plans of one request for one card."""
+
+    bundle: Bundle
+    request: BuildRequest
+    store: PlanStore
+    gpu_name: str
+    library: ModuleType
+
+    def stored(self, spec: GraphSpec) -> tuple[Plan | None, str]:
+        """The graph's plan in the cache, for this card or for any; else None and why there is none."""
+        problem = ""
+        for key in self._keys(spec):
+            try:
+                data = self.store.load(key)
+            except StalePlan as error:
+                problem = str(error)
+                continue
+            if data is not None:
+                return Plan(key, spec, data, self.store.path(key)), ""
+        return None, problem or self._missing(spec)
+
+    def built(self, spec: GraphSpec, samples: Sequence[Arrays], progress: Progress) -> Plan:
+        """The graph's plan, built now and stored."""
+        start, request = time.monotonic(), self.request
+        rows, is_for_any = rows_of(spec, request.most_rows), self.gpu_name == ANY_CARD
+        recipe = Recipe(request.precision, rows, is_for_any, self._timings(), samples)
+        built = build(self.bundle.path(spec), spec, recipe, self.library, progress)
+        seconds = time.monotonic() - start
+        about = {
+            "model": self.bundle.manifest.model_id,
+            "graph": spec.file,
+            "graph_sha256": spec.sha256,
+            "gpu": self.gpu_name,
+            "backend": request.backend,
+            "version": library_version(self.library),
+            "precision": request.precision,
+            "most_rows": rows,
+            "layers": sum(built.layers.values()),
+            "samples": len(samples),
+            "seconds": round(seconds, 1),
+        }
+        key = self._keys(spec)[0]
+        path = self.store.save(key, built.plan, about)
+        if built.timings:
+            self.store.save(self._timing_key(), built.timings, {"gpu": self.gpu_name})
+        return Plan(key, spec, built.plan, path, built, seconds)
+
+    def _keys(self, spec: GraphSpec) -> list[str]:
+        """Of plans that run here, the one that is built first."""
+        cards = [self.gpu_name] + [ANY_CARD] * (is_portable(self.library) and self.gpu_name != ANY_CARD)
+        version, rows = library_version(self.library), rows_of(spec, self.request.most_rows)
+        request = self.request
+        return [plan_key(spec.sha256, card, version, request.precision, rows, request.backend) for card in cards]
+
+    def _missing(self, spec: GraphSpec) -> str:
+        request, bundle = self.request, self.bundle
+        bag = " --calibrate BAG" if request.precision == "int8" else ""
+        return (
+            f"{self.store.folder} has no {request.precision} plan of {bundle.manifest.model_id}/{spec.file} for "
+            f"{self.gpu_name} and {request.backend}; build it with `c2f-build-engine {bundle.folder} --backend "
+            f"{request.backend} --precision {request.precision} --most-rows {request.most_rows}{bag}`"
+        )
+
+    def _timing_key(self) -> str:
+        """Timings are of kernels on a card, whatever the graph."""
+        version = library_version(self.library)
+        return "timings-" + plan_key("", self.gpu_name, version, "", 0, self.request.backend)
+
+    def _timings(self) -> bytes:
+        """Those of earlier builds, or none: they only save time."""
+        if not has_timing_cache(self.library):
+            return b""
         try:
-            data = store.load(key)
-        except StalePlan as error:
-            stale = error
-            continue
-        if data is not None:
-            return Plan(key, spec, data, store.path(key))
-    if not may_build:
-        raise ContractError(str(stale) if stale else _missing(bundle, spec, request, store, gpu_name))
-    start = time.monotonic()
-    recipe = Recipe(request.precision, rows, gpu_name == ANY_CARD, _timings(request, library, store, gpu_name))
-    built = build(bundle.path(spec), spec, recipe, library, progress)
-    seconds = time.monotonic() - start
-    about = {
-        "model": bundle.manifest.model_id,
-        "graph": spec.file,
-        "graph_sha256": spec.sha256,
-        "gpu": gpu_name,
-        "backend": request.backend,
-        "version": version,
-        "precision": request.precision,
-        "most_rows": rows,
-        "layers": sum(built.layers.values()),
-        "seconds": round(seconds, 1),
-    }
-    path = store.save(keys[0], built.plan, about)
-    if built.timings:
-        store.save(_timing_key(request, library, gpu_name), built.timings, {"timings": True, "gpu": gpu_name})
-    return Plan(keys[0], spec, built.plan, path, built, seconds)
+            return self.store.load(self._timing_key()) or b""
+        except StalePlan:
+            return b""
 
 
-def _missing(bundle: Bundle, spec: GraphSpec, request: BuildRequest, store: PlanStore, gpu_name: str) -> str:
-    return (
-        f"{store.folder} has no {request.precision} plan of {bundle.manifest.model_id}/{spec.file} for {gpu_name} and "
-        f"{request.backend}; build it with `c2f-build-engine {bundle.folder} --backend {request.backend} "
-        f"--precision {request.precision} --most-rows {request.most_rows}`"
-    )
-
-
-def _timing_key(request: BuildRequest, library: ModuleType, gpu_name: str) -> str:
-    """Timings are of kernels on a card, whatever the graph."""
-    return "timings-" + plan_key("", gpu_name, library_version(library), "", 0, request.backend)
-
-
-def _timings(request: BuildRequest, library: ModuleType, store: PlanStore, gpu_name: str) -> bytes:
-    """Those of earlier builds, or none: they only save time."""
-    if not has_timing_cache(library):
-        return b""
-    try:
-        return store.load(_timing_key(request, library, gpu_name)) or b""
-    except StalePlan:
-        return b""
-
-
-def _with_outputs(spec: GraphSpec, names: Sequence[str] | set[str]) -> GraphSpec:
+def _with_outputs(spec: GraphSpec, names: set[str]) -> GraphSpec:
     return replace(spec, outputs=tuple(tensor for tensor in spec.outputs if tensor.name in names))

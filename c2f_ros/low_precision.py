@@ -3,7 +3,8 @@
 Inputs and outputs of the graph stay float32. What is costly and robust becomes low: convolutions, matrix products, and
 what moves or bends their results. What is delicate stays float32: sums of squares and other statistics; everything
 between the last product and a choice (the nearest code, the likeliest token: a flipped choice changes whole patches);
-positions at which maps are sampled; constants that the low type cannot hold.
+positions at which maps are sampled; constants that the low type cannot hold. A graph with products in int8
+(`engines/onnxruntime_quantizer.py`) is made low around them.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ MOVES = frozenset(
     " MaxPool Pad ReduceMax ReduceMin Reshape Resize Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze"
     " Where".split()
 )
+ROUNDINGS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+"""To whole numbers and back: an int8 graph has them around its products."""
+SMALLEST_SCALE = 2.0**-14
+"""Below, float16 has fewer digits."""
 CHOICES = frozenset({"ArgMax", "ArgMin", "Ceil", "Floor", "Round", "TopK"})
 BLIND = frozenset({"Shape", "Size"})
 """They see no values, and take every type."""
@@ -60,16 +65,17 @@ class _Lowering:
     def __init__(self, graph: onnx.GraphProto, floats: set[str], low: int) -> None:
         self._graph, self._floats, self._low = graph, floats, low
         self._initializers = {tensor.name: tensor for tensor in graph.initializer}
+        self._scales = {node.input[1] for node in graph.node if node.op_type in ROUNDINGS}
         self._is_low: set[str] = set()
         self._made: dict[tuple[str, bool], str] = {}
 
     def run(self) -> None:
 
-        too_large = {name for name in self._initializers if name in self._floats and not self._fits(name)}
+        unfit = {name for name in self._initializers if name in self._floats and not self._fits(name)}
         delicate = delicate_nodes(self._graph)
         nodes: list[onnx.NodeProto] = []
         for index, node in enumerate(self._graph.node):
-            low = index not in delicate and _computes_low(node, self._initializers) and not too_large & set(node.input)
+            low = index not in delicate and _computes_low(node, self._initializers) and not unfit & set(node.input)
             nodes.extend(self._typed(node, low))
         nodes.extend(self._float_outputs(nodes))
         del self._graph.node[:]
@@ -126,8 +132,10 @@ class _Lowering:
         return numpy_helper.to_array(self._initializers[name])
 
     def _fits(self, name: str) -> bool:
-        """Whether the low type holds all values: larger ones would become infinite."""
+        """Whether the low type holds all values: larger ones would become infinite, small scales lose their digits."""
         array = self._array(name)
+        if name in self._scales and float(array.min()) < SMALLEST_SCALE:
+            return False
         largest = float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
         return largest <= _largest(self._low)
 
@@ -165,7 +173,7 @@ def delicate_nodes(graph: onnx.GraphProto) -> set[int]:
 def _computes_low(node: onnx.NodeProto, constants: Iterable[str]) -> bool:
     if node.op_type == "Div":
         return node.input[1] in constants  # by a fixed number; others may be small
-    return node.op_type in PRODUCTS or node.op_type in BENDS or node.op_type in MOVES
+    return node.op_type in PRODUCTS | BENDS | MOVES | ROUNDINGS
 
 
 def _largest(low: int) -> float:

@@ -9,11 +9,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from c2f_ros.bundle import Arrays
 from c2f_ros.contract import ContractError, GraphSpec
 from c2f_ros.engines.tensorrt_library import has_timing_cache, is_portable, make_network
 
-PRECISIONS = ("fp32", "fp16", "bf16")
-"""What plans are built in. Networks are strongly typed: the graph is converted, the builder chooses no types."""
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+"""What plans are built in. Networks are strongly typed: the graph is converted, the builder chooses no types. int8 is
+of products; around them it is fp16."""
 USUAL_ROWS = 4
 """Objects in a call for which a plan is tuned where it may take as many."""
 DYNAMIC = -1
@@ -27,12 +29,14 @@ Progress = Callable[[float, str], None]
 @dataclass(frozen=True)
 class Recipe:
     """precision: of `PRECISIONS`. most_rows: objects in a call at most. for_any_card: build for every card that the
-    library knows, not for the one at hand; of portable libraries alone. timings: of an earlier build, or b""."""
+    library knows, not for the one at hand; of portable libraries alone. timings: of an earlier build, or b"". samples:
+    inputs of the graph in use, which int8 is fitted to."""
 
     precision: str
     most_rows: int
     for_any_card: bool = False
     timings: bytes = b""
+    samples: Sequence[Arrays] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def build(graph: Path, spec: GraphSpec, recipe: Recipe, library: ModuleType, pro
     builder = library.Builder(log)
     network = make_network(library, builder)
     parser = library.OnnxParser(network, log)
-    _parse(parser, graph, recipe.precision)
+    _parse(parser, graph, recipe)
     layers = _count_layers(library, network)
     _refuse_fallbacks(graph, layers)
     _keep_outputs(network, spec)
@@ -84,12 +88,12 @@ def check_precision(precision: str) -> None:
         raise ContractError(f"precision is {precision!r}, plans are built in {', '.join(PRECISIONS)}; choose one")
 
 
-def _parse(parser: Any, graph: Path, precision: str) -> None:
-    check_precision(precision)
-    if precision == "fp32":
+def _parse(parser: Any, graph: Path, recipe: Recipe) -> None:
+    check_precision(recipe.precision)
+    if recipe.precision == "fp32":
         is_parsed = parser.parse_from_file(str(graph))
     else:
-        is_parsed = parser.parse(_converted(graph, precision), str(graph))
+        is_parsed = parser.parse(_converted(graph, recipe), str(graph))
     if not is_parsed or parser.num_errors:
         errors = [parser.get_error(k) for k in range(parser.num_errors)]
         said = "; ".join(
@@ -98,16 +102,20 @@ def _parse(parser: Any, graph: Path, precision: str) -> None:
         raise ContractError(f"{graph.name} is not understood by TensorRT: {said}; export the model again")
 
 
-def _converted(graph: Path, precision: str) -> bytes:
+def _converted(graph: Path, recipe: Recipe) -> bytes:
     try:
         import onnx
     except ImportError as error:
         raise ContractError(
-            f"{precision} needs the Python package onnx, which converts the graph; `pip install onnx`, or use fp32"
+            f"{recipe.precision} needs the Python package onnx to convert the graph; `pip install onnx`, or use fp32"
         ) from error
     from c2f_ros.low_precision import lowered
 
-    return lowered(onnx.load(str(graph)), precision).SerializeToString()
+    if recipe.precision != "int8":
+        return lowered(onnx.load(str(graph)), recipe.precision).SerializeToString()
+    from c2f_ros.engines.onnxruntime_quantizer import quantized
+
+    return lowered(quantized(graph, recipe.samples), "fp16").SerializeToString()
 
 
 def _count_layers(library: ModuleType, network: Any) -> dict[str, int]:

@@ -10,8 +10,9 @@ import pytest
 from c2f_ros.engines.tensorrt_library import is_installed, open_library
 from c2f_ros.plan_building import Built
 
-HARMLESS = ("Make sure output", "getHardwareCompatibilityLevel() is unsupported")
-"""Warnings about every graph: of outputs of whole numbers, which are 64 bits wide, and of the library about itself."""
+HARMLESS = ("Make sure output", "getHardwareCompatibilityLevel() is unsupported", "scales to fp32")
+"""Warnings that tell of no fallback: outputs of whole numbers are 64 bits wide; the library has no such level; int8
+scales are kept in full."""
 
 
 def compiler() -> ModuleType:
@@ -28,6 +29,7 @@ def assert_whole(built: Built) -> None:
     not take and leaves beside the compiled piece, to be run by a kernel of its own with buffers in between (then there
     are several parts); or anything else of which the builder warns.
     """
-    assert built.parts == 1
-    assert [said for said in built.warnings if not any(known in said for known in HARMLESS)] == []
+    assert built.parts == 1, built.parts
+    surprising = [said for said in built.warnings if not any(known in said for known in HARMLESS)]
+    assert not surprising, surprising
     assert len(built.plan) > 0

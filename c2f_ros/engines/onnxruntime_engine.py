@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,19 @@ class OnnxRuntimeEngine:
     """Sessions on the CPU with `threads` threads, deterministic: two runs on equal input and memory give equal bytes.
 
     cuda: None for the CPU, else the sessions run on the GPU, and never silently elsewhere. Both compute in fp32.
+    watch: is shown the inputs of every graph before it runs (`calibration.py`).
     """
 
     precision = "fp32"
 
-    def __init__(self, bundle: Bundle, threads: int, slots: int, cuda: DeviceSettings | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        threads: int,
+        slots: int,
+        cuda: DeviceSettings | None = None,
+        watch: Callable[[GraphSpec, Arrays], None] | None = None,
+    ) -> None:
         if cuda is not None and cuda.precision not in ("auto", "fp32"):
             raise ContractError(
                 f"engine onnxruntime_cuda computes in fp32, not in {cuda.precision}; set engine_precision to auto"
@@ -46,7 +54,7 @@ class OnnxRuntimeEngine:
         manifest = bundle.manifest
         if cuda is not None:  # each session has memory of its own
             cuda = replace(cuda, memory_mb=cuda.memory_mb // len(manifest.graphs))
-        graphs = [_Session(bundle.path(graph), graph, threads, cuda) for graph in manifest.graphs]
+        graphs = [_Session(bundle.path(graph), graph, threads, cuda, watch) for graph in manifest.graphs]
         self._mode = make_mode(manifest, graphs, slots)
         where = f"CPU, {threads} threads" if cuda is None else "CUDA"
         self.name = f"ONNX Runtime {onnxruntime.__version__} {where}"
@@ -73,7 +81,15 @@ class OnnxRuntimeEngine:
 class _Session:
     """One graph, loaded and compared with the manifest."""
 
-    def __init__(self, path: Path, spec: GraphSpec, threads: int, cuda: DeviceSettings | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        spec: GraphSpec,
+        threads: int,
+        cuda: DeviceSettings | None,
+        watch: Callable[[GraphSpec, Arrays], None] | None,
+    ) -> None:
+        self._spec, self._watch = spec, watch
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -98,6 +114,8 @@ class _Session:
         _check("outputs", self._session.get_outputs(), spec.outputs)
 
     def __call__(self, inputs: Arrays, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
+        if self._watch is not None:
+            self._watch(self._spec, inputs)
         return dict(zip(wanted, self._session.run(list(wanted), dict(inputs)), strict=True))
 
 
