@@ -22,6 +22,7 @@ from benchmarks.fits import fit_line  # noqa: E402
 from benchmarks.measuring import Measured, in_turn, ratio  # noqa: E402
 from benchmarks.operations import Work, stage_of, total, work_of_graph, work_of_model  # noqa: E402
 from benchmarks.peaks import Peaks, product_model  # noqa: E402
+from benchmarks.readme import summary  # noqa: E402
 from benchmarks.roofline import least_ms, stage_times  # noqa: E402
 from benchmarks.section import Section, cell, markdown, number, plain, table  # noqa: E402
 from c2f_ros.contract import ContractError  # noqa: E402
@@ -230,6 +231,39 @@ def test_the_published_packages_do_not_stay_imported(tmp_path, monkeypatch):
     assert sys.path == before
     assert not [name for name in sys.modules if name.split(".")[0] in ("src", "taming_src")]
     assert torch.zeros(1).cuda.__name__ == "cuda"
+
+
+def test_masks_are_compared_at_the_threshold_or_at_the_median_where_it_says_nothing():
+    from benchmarks.official import _mean_iou
+
+    expected = np.array([[[0.1, 0.2], [0.8, 0.9]]])
+    assert _mean_iou(expected + 0.05, expected, 0.5) == pytest.approx(1.0)
+    assert _mean_iou(np.array([[[0.1, 0.6], [0.8, 0.9]]]), expected, 0.5) == pytest.approx(2 / 3)
+    nearly_one = 0.6 + 0.1 * expected  # all of it above the threshold
+    assert _mean_iou(nearly_one[:, ::-1], nearly_one, 0.5) == pytest.approx(0.0, abs=1e-6)
+    assert _mean_iou(None, expected, 0.5) is None
+
+
+def test_the_readme_gets_a_row_per_claim_and_none_for_what_was_not_measured():
+    def ms(value):
+        return {"median": value}
+
+    eager = {"model": "m", "objects": 4, "ours": ms(5.0), "ratio": ms(3.0), "exact_ratio": ms(2.0)}
+    path = {"objects": 10, "image": "640x480", "path": 4.5}
+    bench_results = {
+        "is_quick": False, "machine": MACHINE,
+        "sections": {"against_eager": {"rows": [eager]}, "whole_path": {"rows": [path]}},
+    }  # fmt: skip
+    rows = [{"what": "exact", "ms": ms(900.0), "ratio": ms(2.5), "aim": 2.2, "iou": 1.0}]
+    official = {"sections": {"official": {"rows": rows}}}
+    lines = summary(bench_results, official)
+    assert (
+        lines[2] == "| `m`, 4 objects, against the same network in PyTorch eager | 5.00 ms | 3.00x; in float32 2.00x |"
+    )
+    assert lines[3].endswith("| 4.50 ms of one core | aim: at most 6 ms |")
+    assert lines[4] == "| published model, one object: exact | 900 ms | 2.50x (aim 2.2x); mask IoU 1.0000 |"
+    assert len(summary(bench_results, None)) == len(lines) - 1
+    assert "nothing to rely on" in summary({**bench_results, "is_quick": True}, None)[-1]
 
 
 @pytest.mark.slow
