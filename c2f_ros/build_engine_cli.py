@@ -1,7 +1,7 @@
 """`c2f-build-engine MODEL`: builds the TensorRT plans that run a model on this machine's GPU, for the node to find.
 
 MODEL is the name or folder of a bundle. Plans go into the user's cache folder, where the node looks (its parameter
-`engine_cache` names another; --out too), one per graph; a plan that is there already is not built again. TensorRT
+`engine_cache` names another; --out too), one per graph; what is there already is not built again. TensorRT
 builds for the GPU at hand. TensorRT for RTX also builds without one, then for every RTX card from Ampere on.
 """
 
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from c2f_ros.bundle import Bundle, find_model, load_bundle
 from c2f_ros.contract import ContractError, InputError
-from c2f_ros.engine_plans import ANY_CARD, DEFAULT_ROWS, BuildRequest, Plan, Samples, find_plans
+from c2f_ros.engine_plans import ANY_CARD, DEFAULT_ROWS, BuildRequest, Plan, Samples, find_plans, forget_plans
 from c2f_ros.engines.tensorrt_library import BACKENDS, is_installed, is_portable, open_library
 from c2f_ros.plan_building import PRECISIONS
 from c2f_ros.plan_store import PlanStore
@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--calibrate", type=Path, metavar="BAG", help="with --precision int8: a bag with what the model will see"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the plans; default: the user's cache")
+    parser.add_argument(
+        "--again", action="store_true", help="build also what is there, such as after a change of the driver"
+    )
     parser.add_argument(
         "--any-card", action="store_true", help="tensorrt_rtx alone: for every RTX card, even where one is at hand"
     )
@@ -68,6 +71,8 @@ def build_engine(options: argparse.Namespace) -> list[str]:
     bundle, store = load_bundle(find_model(options.model)), PlanStore(options.out)
     samples = _samples(bundle, options)
     gpu = ANY_CARD if options.any_card else this_card(backend)
+    if options.again:
+        forget_plans(bundle, request, store, gpu)
     target = "every RTX card" if gpu == ANY_CARD else gpu
     with tqdm(total=100, desc=bundle.manifest.model_id, unit="%", leave=False, disable=None) as bar:
 

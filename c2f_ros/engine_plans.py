@@ -133,6 +133,14 @@ def find_plans(
     return found
 
 
+def forget_plans(bundle: Bundle, request: BuildRequest, store: PlanStore, gpu_name: str) -> None:
+    """Delete what `find_plans` would find, so that it is built anew: a driver may refuse what an older one took."""
+    search = _Search(bundle, request, store, gpu_name, open_library(request.backend))
+    for spec in plan_specs(bundle.manifest):
+        for key in search.keys(spec):
+            store.path(key).unlink(missing_ok=True)
+
+
 @dataclass(frozen=True)
 class _Search:
     """Plans of one request for one card."""
@@ -146,7 +154,7 @@ class _Search:
     def stored(self, spec: GraphSpec) -> tuple[Plan | None, str]:
         """The graph's plan in the cache, for this card or for any; else None and why there is none."""
         problem = ""
-        for key in self._keys(spec):
+        for key in self.keys(spec):
             try:
                 data = self.store.load(key)
             except StalePlan as error:
@@ -176,13 +184,13 @@ class _Search:
             "samples": len(samples),
             "seconds": round(seconds, 1),
         }
-        key = self._keys(spec)[0]
+        key = self.keys(spec)[0]
         path = self.store.save(key, built.plan, about)
         if built.timings:
             self.store.save(self._timing_key(), built.timings, {"gpu": self.gpu_name})
         return Plan(key, spec, built.plan, path, built, seconds)
 
-    def _keys(self, spec: GraphSpec) -> list[str]:
+    def keys(self, spec: GraphSpec) -> list[str]:
         """Of plans that run here, the one that is built first."""
         cards = [self.gpu_name] + [ANY_CARD] * (is_portable(self.library) and self.gpu_name != ANY_CARD)
         version, rows = library_version(self.library), rows_of(spec, self.request.most_rows)

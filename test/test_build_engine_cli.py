@@ -31,6 +31,8 @@ def test_it_says_what_it_built_and_where_and_what_was_there_before(model, tmp_pa
     assert "c2f.onnx:" in first and " layers, built in " in first and str(tmp_path / "plans") in first
     assert main(words) == 0
     assert "was built before" in capsys.readouterr().out
+    assert main([*words, "--again"]) == 0
+    assert " layers, built in " in capsys.readouterr().out
     assert len(list((tmp_path / "plans").glob("*.plan"))) == 1
 
 
