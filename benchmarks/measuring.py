@@ -11,6 +11,8 @@ from statistics import median
 import numpy as np
 
 Run = Callable[[], object]
+Clock = Callable[[], float]
+"""Seconds that have passed since some moment."""
 
 TURN_MS = 12.0
 """What is quicker than this is called several times a turn, so that the clock's own cost does not count."""
@@ -62,37 +64,40 @@ def ratio(slow: Measured, fast: Measured) -> Ratio:
     return Ratio(median(each), float(low), float(high))
 
 
-def in_turn(runs: Mapping[str, Run], rounds: int, seconds: float = math.inf) -> dict[str, Measured]:
+def in_turn(
+    runs: Mapping[str, Run], rounds: int, seconds: float = math.inf, clock: Clock = time.perf_counter
+) -> dict[str, Measured]:
     """Each run's milliseconds, in `rounds` rounds; each round begins with another one of them.
 
     seconds: after so long no further round begins, but for the first `LEAST_ROUNDS`, or `rounds` if that is fewer.
+    clock: `time.process_time` for CPU time of all threads, which hardly depends on what else runs.
     """
     names, taken = list(runs), {name: [] for name in runs}
-    about = {name: _first(run) for name, run in runs.items()}
+    about = {name: _first(run, clock) for name, run in runs.items()}
     start = time.perf_counter()
     for index in range(rounds):
         if index >= LEAST_ROUNDS and time.perf_counter() - start > seconds:
             break
         first = index % len(names)
         for name in names[first:] + names[:first]:
-            taken[name].append(_turn(runs[name], about[name]))
+            taken[name].append(_turn(runs[name], about[name], clock))
     return {name: Measured(tuple(ms)) for name, ms in taken.items()}
 
 
-def _first(run: Run) -> float:
+def _first(run: Run, clock: Clock) -> float:
     """Milliseconds of the second call, roughly; of the first where one is enough to know."""
-    ms = _timed(run, 1)
-    return ms if ms > 10 * SETTLE_MS else _timed(run, 1)
+    ms = _timed(run, 1, clock)
+    return ms if ms > 10 * SETTLE_MS else _timed(run, 1, clock)
 
 
-def _turn(run: Run, about_ms: float) -> float:
+def _turn(run: Run, about_ms: float, clock: Clock) -> float:
     if about_ms < SETTLE_MS:
         run()
-    return _timed(run, max(1, min(50, math.ceil(TURN_MS / max(about_ms, 1e-3)))))
+    return _timed(run, max(1, min(50, math.ceil(TURN_MS / max(about_ms, 1e-3)))), clock)
 
 
-def _timed(run: Run, calls: int) -> float:
-    start = time.perf_counter()
+def _timed(run: Run, calls: int, clock: Clock) -> float:
+    start = clock()
     for _ in range(calls):
         run()
-    return (time.perf_counter() - start) * 1e3 / calls
+    return (clock() - start) * 1e3 / calls
