@@ -23,7 +23,7 @@ else:
 
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCH_FILE = ROOT / "launch" / "amodal.launch.py"
-EXECUTABLES = ["bag", "build_engine", "c2f_node", "replay"]
+EXECUTABLES = ["bag", "bench", "build_engine", "c2f_node", "replay"]
 
 # rosdep key: pip requirement, where cutting "python3-" and "-pip" off the key does not give it.
 PIP_NAMES = {"python3-opencv": "opencv-python-headless", "python3-pil": "pillow", "python3-yaml": "pyyaml"}
