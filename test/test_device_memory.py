@@ -165,8 +165,8 @@ def test_too_little_memory_is_refused_with_what_is_needed_what_there_is_and_what
         check_room(needs, 0, device)
     assert str(caught.value) == (
         "the model needs 350 MB of Fake GPU's memory (weights 100, states 250), 250 MB of it yet to be taken, and 200 "
-        "of 300 MB are free; lower max_objects, choose a lower precision, or end another program on this GPU"
+        "of 300 MB are free; lower max_objects, choose a lower engine_precision, or end another program on this GPU"
     )
-    with pytest.raises(ContractError, match=r"needs 350 MB .* 128 MB are allowed; .* or allow more"):
+    with pytest.raises(ContractError, match=r"needs 350 MB .* 128 MB are allowed; .* or raise engine_memory_mb"):
         check_room(needs, 128, device)
     check_room({"weights": 100 << 20, "states": 200 << 20}, 300, device)

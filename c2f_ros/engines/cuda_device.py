@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -107,7 +106,7 @@ def why_no_gpu() -> str:
     return ""
 
 
-def _bindings() -> ModuleType:
+def _bindings() -> Any:
     try:
         from cuda.bindings import runtime
     except ImportError as error:
@@ -147,7 +146,7 @@ class CudaDevice:
         return free, total
 
     def allocate(self, size: int) -> int:
-        return self._done(self._cuda.cudaMalloc(size), f"taking {size} bytes of GPU memory")
+        return int(self._done(self._cuda.cudaMalloc(size), f"taking {size} bytes of GPU memory"))
 
     def free(self, address: int) -> None:
         self._done(self._cuda.cudaFree(address), "giving back GPU memory")
@@ -155,8 +154,8 @@ class CudaDevice:
     def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         size = max(1, math.prod(shape) * np.dtype(dtype).itemsize)
         address = self._done(self._cuda.cudaHostAlloc(size, self._cuda.cudaHostAllocDefault), f"pinning {size} bytes")
-        array = np.frombuffer((ctypes.c_byte * size).from_address(address), np.uint8)
-        return array[: math.prod(shape) * np.dtype(dtype).itemsize].view(dtype).reshape(shape)
+        memory = memoryview((ctypes.c_byte * size).from_address(address))
+        return np.frombuffer(memory, dtype, math.prod(shape)).reshape(shape)
 
     def unpin(self, array: NDArray[Any]) -> None:
         self._done(self._cuda.cudaFreeHost(array.ctypes.data), "giving back pinned memory")

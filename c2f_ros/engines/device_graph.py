@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -222,5 +222,5 @@ def rows_of(library: Any, plan: Any, spec: GraphSpec) -> int:
     return int(most[0])
 
 
-def _listed(tensors: Sequence[TensorSpec], mode: Any) -> Mapping[str, tuple[Any, ...]]:
+def _listed(tensors: Sequence[TensorSpec], mode: Any) -> dict[str, tuple[Any, ...]]:
     return {t.name: (mode, t.dtype, tuple(-1 if isinstance(n, str) else n for n in t.shape)) for t in tensors}

@@ -75,9 +75,9 @@ def check_room(needs: Mapping[str, int], limit_mb: int, device: Device, loaded: 
     missing = needed - sum(needs.get(kind, 0) for kind in loaded)
     parts = ", ".join(f"{kind} {_megabytes(size)}" for kind, size in needs.items() if size)
     said = f"the model needs {_megabytes(needed)} MB of {device.name}'s memory ({parts})"
-    advice = "lower max_objects, choose a lower precision"
+    advice = "lower max_objects, choose a lower engine_precision"
     if limit_mb and needed > limit_mb * MEGABYTE:
-        raise ContractError(f"{said}, {limit_mb} MB are allowed; {advice}, or allow more")
+        raise ContractError(f"{said}, {limit_mb} MB are allowed; {advice}, or raise engine_memory_mb")
     if missing > free:
         raise ContractError(
             f"{said}, {_megabytes(missing)} MB of it yet to be taken, and {_megabytes(free)} of {_megabytes(total)} MB "

@@ -88,7 +88,7 @@ class HostFrames:
 
     def __init__(self, graphs: TwoGraphs) -> None:
         self.graphs = graphs
-        self._newest: Arrays = {}
+        self._newest: dict[str, NDArray[Any]] = {}
 
     def make(self, image: FloatArray, masks: FloatArray, newest: int) -> list[Place]:
         found = self.graphs.frames(image, masks)
@@ -183,11 +183,11 @@ class CachedWindow:
 
     def _check_masks(self, windows: Sequence[Sequence[Observation]], amodal: FloatArray) -> None:
         """Raises EngineError if a mask is not finite; its frames are forgotten, one of them may be why."""
-        broken = np.flatnonzero(~np.isfinite(amodal.reshape(len(amodal), -1)).all(axis=1))
+        broken = np.flatnonzero(~np.isfinite(amodal.reshape(len(amodal), -1)).all(axis=1)).tolist()
         for row in broken:
             for observation in windows[row]:
                 self._kept.pop(observation, None)
-        if len(broken):
+        if broken:
             raise EngineError(
                 f"the graph returned masks that are not finite for {len(broken)} objects; nothing is kept"
             )

@@ -17,7 +17,8 @@ class KernelCache:
         self._store = store
         self._key = f"kernels-{hashlib.sha256(plan + gpu_name.encode()).hexdigest()[:40]}"
         self._about = {"kernels": True, "gpu": gpu_name}
-        self._loaded, self._cache = b"", None
+        self._loaded = b""
+        self._cache: Any = None
 
     def attach(self, config: Any) -> None:
         """Let contexts of this IRuntimeConfig use the cache, and fill it."""

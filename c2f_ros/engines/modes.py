@@ -47,7 +47,7 @@ def make_mode(
     if manifest.temporal.mode == "stream":
         return Streaming(graphs[-1], manifest, slots, states)
     if manifest.frame_graph is not None:
-        return CachedWindow(TwoGraphs(*graphs, manifest), manifest, frames)
+        return CachedWindow(TwoGraphs(graphs[0], graphs[1], manifest), manifest, frames)
     return Plain(graphs[-1])
 
 
@@ -125,8 +125,8 @@ class Streaming:
 
     def _check_masks(self, batch: Batch, amodal: FloatArray) -> None:
         """Raises EngineError if a mask is not finite. Its object begins anew: states that nobody sees may be why."""
-        broken = np.flatnonzero(~np.isfinite(amodal.reshape(len(amodal), -1)).all(axis=1))
+        broken = np.flatnonzero(~np.isfinite(amodal.reshape(len(amodal), -1)).all(axis=1)).tolist()
         for row in broken:
             self.memory.forget(batch.serials[row])
-        if len(broken):
+        if broken:
             raise EngineError(f"the graph returned masks that are not finite for {len(broken)} objects; they are reset")

@@ -152,7 +152,8 @@ class TensorRTEngine:
         states = DeviceStates(manifest.temporal, slots, graphs[-1], room) if manifest.temporal.state else None
         frames = None
         if manifest.frame_graph is not None:
-            frames = DeviceFrames(TwoGraphs(*graphs, manifest), *graphs, capacity, room)
+            first, second = graphs
+            frames = DeviceFrames(TwoGraphs(first, second, manifest), first, second, capacity, room)
         self._mode = make_mode(manifest, graphs, slots, states, frames)
 
     def _add_frames(self, manifest: Manifest, slots: int, rows: int, limit_mb: int) -> int:
@@ -187,7 +188,7 @@ class TensorRTEngine:
         needed = sum(self._needs.values()) >> 20
         return (
             f"the model needs {needed} MB of {self._device.name}'s memory and {free >> 20} MB are free now ({error}); "
-            "lower max_objects, choose a lower precision, or end another program on this GPU"
+            "lower max_objects, choose a lower engine_precision, or end another program on this GPU"
         )
 
     def _close_quietly(self) -> None:
@@ -229,7 +230,7 @@ def _make_log(library: Any, complaints: deque[str]) -> Any:
     severity = library.ILogger.Severity
     serious = (severity.INTERNAL_ERROR, severity.ERROR)
 
-    class Log(library.ILogger):  # type: ignore[misc, name-defined]
+    class Log(library.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             library.ILogger.__init__(self)
 

@@ -35,8 +35,10 @@ class Engine(Protocol):
     reason for which it was chosen.
     """
 
-    name: str
     precision: str
+
+    @property
+    def name(self) -> str: ...
 
     def run(self, batch: Batch) -> MaskProbabilities:
         """Probabilities [N, S, S] for a batch with N >= 1. May raise anything; `run_engine` translates. Nothing is
