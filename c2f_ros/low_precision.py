@@ -9,7 +9,7 @@ positions at which maps are sampled; constants that the low type cannot hold. A 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,7 +98,7 @@ class _Lowering:
                 node.attribute[0].i = self._low
         yield node
 
-    def _as(self, name: str, low: bool) -> Iterator[onnx.NodeProto]:
+    def _as(self, name: str, low: bool) -> Generator[onnx.NodeProto, None, str]:
         """The tensor in the wanted type: itself, a converted constant, or the output of a cast, which is yielded."""
         from onnx import TensorProto, helper
 

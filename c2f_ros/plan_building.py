@@ -112,10 +112,10 @@ def _converted(graph: Path, recipe: Recipe) -> bytes:
     from c2f_ros.low_precision import lowered
 
     if recipe.precision != "int8":
-        return lowered(onnx.load(str(graph)), recipe.precision).SerializeToString()
+        return bytes(lowered(onnx.load(str(graph)), recipe.precision).SerializeToString())
     from c2f_ros.engines.onnxruntime_quantizer import quantized
 
-    return lowered(quantized(graph, recipe.samples), "fp16").SerializeToString()
+    return bytes(lowered(quantized(graph, recipe.samples), "fp16").SerializeToString())
 
 
 def _count_layers(library: ModuleType, network: Any) -> dict[str, int]:

@@ -6,6 +6,7 @@ import logging
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -28,11 +29,11 @@ def quantized(graph: Path, samples: Sequence[Arrays]) -> onnx.ModelProto:
     except ImportError as error:
         raise ContractError(f"the quantizer of onnxruntime does not load ({error}); use another precision") from error
 
-    class Reader(CalibrationDataReader):
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self._left = iter(samples)
 
-        def get_next(self) -> dict | None:
+        def get_next(self) -> dict[str, Any] | None:
             sample = next(self._left, None)
             return None if sample is None else dict(sample)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import published_checkpoint as published
 import pytest
+import without_arithmetic
 from built_plans import assert_whole, compiler
 from needs_torch import onnx, torch
 from torch import Tensor, nn
@@ -67,7 +68,8 @@ def frames(network: C2FNetwork) -> Tensors:
 
 
 @pytest.mark.parametrize("sizes", [published.TINY, published.TINY_VIDEO], ids=["image", "video"])
-def test_tracing_without_arithmetic_gives_the_graph_of_an_export(tmp_path, sizes):
+def test_tracing_without_arithmetic_gives_the_graph_of_an_export(tmp_path, monkeypatch, sizes):
+    monkeypatch.setattr(without_arithmetic, "LARGE", 16)
     network = published.random_network(sizes)
     module, names = Inference(network), network.outputs
     example = frames(network)

@@ -1,7 +1,8 @@
-"""Tracing a large network in seconds: convolutions and matrix products give zeros of the right shape."""
+"""Tracing a large network in seconds and little memory: what is costly gives zeros of the right shape."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 PRODUCTS = ("mm", "bmm", "addmm", "baddbmm")
+ELEMENTWISE = ("add", "clone", "div", "gelu", "mul", "relu", "sigmoid", "silu", "sub", "tanh")
+NORMS = ("native_batch_norm", "native_group_norm", "native_layer_norm")
+LARGE = 1 << 18
+"""Numbers in a tensor from which on it is hollow: the tracer keeps every tensor until it is done."""
 
 
 class WithoutArithmetic(torch.nn.Module):
@@ -44,7 +49,7 @@ class _Convolutions(TorchFunctionMode):
 
 
 class _Products(TorchDispatchMode):
-    """What would compute a product of matrices or a convolution gives zeros."""
+    """What would compute a product of matrices, a convolution or a large map gives zeros that take no memory."""
 
     def __torch_dispatch__(
         self, function: Any, types: Sequence[type], inputs: tuple = (), named: Mapping[str, Any] | None = None
@@ -52,11 +57,42 @@ class _Products(TorchDispatchMode):
         name = function.overloadpacket.__name__
         assert name != "convolution", "a convolution was called in a way that the tracer would not record"
         if name == "_convolution":
-            return torch.zeros(_convolved(*inputs[:6]))
+            return _hollow(_convolved(*inputs[:6]))
         if name in PRODUCTS:
             left, right = inputs[-2:]
-            return torch.zeros([*_sizes(left)[:-1], _sizes(right)[-1]])
+            return _hollow([*_sizes(left)[:-1], _sizes(right)[-1]])
+        tensors = [x for x in inputs if isinstance(x, torch.Tensor)]
+        if tensors and all(x.is_floating_point() for x in tensors) and max(map(_numbers, tensors)) >= LARGE:
+            if name in ELEMENTWISE:
+                return _hollow(torch.broadcast_shapes(*map(_sizes, tensors)))
+            if name in NORMS:
+                return _hollow(_sizes(tensors[0])), torch.zeros(0), torch.zeros(0)
+            if name in ("view", "_unsafe_view"):
+                return _hollow(_filled(inputs[1], _numbers(tensors[0])))
+            return _hollowed(function(*inputs, **(named or {})), name)
         return function(*inputs, **(named or {}))
+
+
+def _hollow(sizes: Sequence[int]) -> torch.Tensor:
+    """Zeros that are one number in memory."""
+    return torch.zeros(()).expand(list(sizes))
+
+
+def _hollowed(result: Any, name: str) -> Any:
+    """The result without its memory, if it is a large map of its own."""
+    is_one = isinstance(result, torch.Tensor) and result.is_floating_point() and not name.endswith("_")
+    return _hollow(_sizes(result)) if is_one and _numbers(result) >= LARGE else result
+
+
+def _numbers(x: torch.Tensor) -> int:
+    return math.prod(_sizes(x))
+
+
+def _filled(sizes: Sequence[Any], numbers: int) -> list[int]:
+    """The sizes of a view, -1 resolved."""
+    given = [int(size) for size in sizes]
+    known = math.prod(size for size in given if size >= 0)
+    return [numbers // known if size < 0 else size for size in given]
 
 
 def _recorded(
