@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--masks", type=Path, metavar="DIR", help="label images or masks of your own to learn from too")
     parser.add_argument("--samples", type=int, default=8000, help="objects that the teacher labels (default: 8000)")
     parser.add_argument("--rounds", type=int, default=12, help="times that a student sees each (default: 12)")
+    parser.add_argument("--held-out", type=int, default=256, help="unseen masks to measure with (default: 256 pairs)")
     parser.add_argument("--objects", type=int, default=64, help="objects to compare whole masks on (default: 64)")
     parser.add_argument("--batch", type=int, default=32, help="masks per step (default: 32)")
     parser.add_argument("--width", type=float, default=1.0, help="factor of the students' widths (default: 1)")
@@ -56,8 +57,8 @@ def run(options: argparse.Namespace) -> None:
     own = own_masks(options.masks) if options.masks else None
     engine = Engine(EngineConfig(options.accelerator, options.devices, options.precision))
     config = DistillConfig(
-        samples=options.samples, rounds=options.rounds, objects=options.objects, batch=options.batch,
-        width=options.width, tokens=options.tokens, seed=options.seed,
+        samples=options.samples, rounds=options.rounds, held_out=options.held_out, objects=options.objects,
+        batch=options.batch, width=options.width, tokens=options.tokens, seed=options.seed,
     )  # fmt: skip
     report = distill(teacher.network, teacher.crop, teacher.input, config, engine, options.out, own)
     tokenizer, network = report["tokenizer"], report["network"]
