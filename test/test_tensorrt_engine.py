@@ -379,7 +379,9 @@ def test_what_fails_while_opening_is_one_sentence_and_nothing_stays(tmp_path, op
 def test_plans_of_another_graph_gpu_or_number_of_objects_are_refused(tmp_path, opened):
     bundle, device = stream_bundle(tmp_path / "m"), FakeDevice()
     foreign = fake_plans(bundle, 8, gpu="Another GPU")
-    assert "does not load on Fake GPU; build the engine again" in refused(opened, bundle, device, plans=foreign)
+    assert "does not load on Fake GPU; build it anew with c2f-build-engine --again: " in refused(
+        opened, bundle, device, plans=foreign
+    )
     graph = bundle.manifest.graph
     other = replace(graph, inputs=(*graph.inputs[:-1], replace(graph.inputs[-1], shape=("N", 2, SIZE, SIZE))))
     stale = fake_plans(bundle, 8, graphs=(other,))

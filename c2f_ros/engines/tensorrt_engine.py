@@ -59,6 +59,7 @@ class TensorRTEngine:
         self._plans: list[Any] = []
         self._needs: dict[str, int] = {}
         self._room: DeviceRoom | None = None
+        self._runtime: Any = None
         self._log: deque[str] = deque(maxlen=COMPLAINTS)
         self._library, self._device = open_library(backend), open_device()
         self.precision = AUTO if device.precision == "auto" else device.precision
@@ -121,6 +122,7 @@ class TensorRTEngine:
             graph.close()
         self._graphs.clear()
         self._plans.clear()  # a plan gives its weights back when nobody holds it
+        self._runtime = None
         room, self._room = self._room, None
         if room is not None:
             room.close()
@@ -172,13 +174,15 @@ class TensorRTEngine:
         return capacity
 
     def _load(self, plans: list[bytes]) -> None:
-        self._runtime = self._library.Runtime(_make_log(self._library, self._log))
+        self._logger = _make_log(self._library, self._log)  # the library keeps no reference of its own
+        self._runtime = self._library.Runtime(self._logger)
         for plan in plans:
             self._log.clear()
             engine = self._runtime.deserialize_cuda_engine(plan)
             if engine is None:
                 self._needs = {"weights": len(plan)}
-                raise failure(f"a plan does not load on {self._device.name}; build the engine again", self._log)
+                said = f"a plan does not load on {self._device.name}; build it anew with c2f-build-engine --again"
+                raise failure(said, self._log)
             self._plans.append(engine)
 
     def _explained(self, error: EngineError) -> str:
