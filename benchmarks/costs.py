@@ -93,7 +93,9 @@ def against_frames(network: NetworkConfig, default: Engine, folder: Path, effort
     for T in frames:
         window = window_bundle(network, T, folder / "frames")
         ring = random_bundle(replace(network, memory=MemoryConfig(ring=T)), folder / f"ring{T}")
-        found[f"stream{T}"] = engine_run(opened(stream), stream.manifest, OBJECTS)
+        grown = found[f"stream{T}"] = engine_run(opened(stream), stream.manifest, OBJECTS)
+        for _ in range(T):
+            grown()
         found[f"ring{T}"] = engine_run(opened(ring), ring.manifest, OBJECTS)
         found[f"cached{T}"] = window_run(opened(window), window.manifest, OBJECTS, is_cached=True)
         found[f"again{T}"] = window_run(opened(window), window.manifest, OBJECTS, is_cached=False)
