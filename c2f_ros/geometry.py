@@ -222,10 +222,13 @@ def crop_inside(box: Box, height: int, width: int, size: int) -> ByteArray:
 def _cover(first: int, last: int, side: int, size: int) -> FloatArray:
     """float32 [size]: what `_resample` makes of a row of `side` pixels that is set from `first` to `last`; its square
     root of 255 at most, so that two of them multiplied are a plane."""
-    line = np.zeros((side, 1), np.float32)
+    line = np.zeros(side, np.float32)
     line[first:last] = np.sqrt(np.float32(255))
-    how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-    return cv2.resize(line, (1, size), interpolation=how).ravel()
+    while len(line) >= 2 * size and len(line) % 2 == 0:
+        line = line.reshape(-1, 2).mean(1)
+    return (
+        line if len(line) == size else cv2.resize(line[:, None], (1, size), interpolation=_way(len(line), size)).ravel()
+    )
 
 
 def _pad(part: ByteArray, inside: Box, box: Box) -> ByteArray:
@@ -237,18 +240,22 @@ def _pad(part: ByteArray, inside: Box, box: Box) -> ByteArray:
 
 
 def _resample(square: ByteArray, size: int) -> ByteArray:
-    """The square in `size` rows and columns: the mean of the pixels that each new one covers, linear if it grows.
+    """The square in `size` rows and columns; every pixel of it counts.
 
     An even side is halved while it is twice as long or longer: four pixels become one, which is many times cheaper than
-    fractions of pixels. What comes out differs by roundings, and at edges by how two means in a row spread them.
+    fractions of pixels.
     """
     while square.shape[0] >= 2 * size and square.shape[0] % 2 == 0:
         half = square.shape[0] // 2
         square = cv2.resize(square, (half, half), interpolation=cv2.INTER_AREA)
     if square.shape[0] == size:
         return np.ascontiguousarray(square)
-    how = cv2.INTER_AREA if square.shape[0] > size else cv2.INTER_LINEAR
-    return cv2.resize(square, (size, size), interpolation=how)
+    return cv2.resize(square, (size, size), interpolation=_way(square.shape[0], size))
+
+
+def _way(side: int, size: int) -> int:
+    """Linear up to half the size, where it still reaches every pixel; below, the mean of those covered."""
+    return cv2.INTER_AREA if side > 2 * size else cv2.INTER_LINEAR
 
 
 def paste_probability(probability: FloatArray, box: Box, height: int, width: int, threshold: float) -> PlacedMask:

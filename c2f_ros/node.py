@@ -15,7 +15,7 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy._rclpy_pybind11 import RCLError
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -282,18 +282,24 @@ def make_pairing(settings: Parameters) -> StampPairing | ApproximatePairing:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the node until it is stopped. `--autostart` configures and activates it without a lifecycle manager."""
+    """Run the node until it is stopped. `--autostart` configures and activates it without a lifecycle manager.
+
+    With `--namespaces` one node per namespace, all in this process: a thread each for callbacks and one for inference.
+    """
     given = sys.argv if arguments is None else ["c2f-node", *arguments]
     parser = argparse.ArgumentParser(
         prog="c2f-node", description="The c2f_ros lifecycle node; ROS arguments follow --ros-args."
     )
     parser.add_argument("--autostart", action="store_true", help="configure and activate at once; exit 1 if that fails")
+    parser.add_argument("--namespaces", nargs="+", metavar="NAME", help="several cameras: a node in each of these")
     options = parser.parse_args(remove_ros_args(given)[1:])
     rclpy.init(args=given)
-    node, executor = AmodalNode(), SingleThreadedExecutor()
-    executor.add_node(node)
+    nodes = [AmodalNode(namespace=name) for name in options.namespaces or [""]]
+    executor = SingleThreadedExecutor() if len(nodes) == 1 else MultiThreadedExecutor(len(nodes))
+    for node in nodes:
+        executor.add_node(node)
     try:
-        if options.autostart and not autostart(node):
+        if options.autostart and not all(autostart(node) for node in nodes):
             return 1
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
@@ -302,9 +308,11 @@ def main(arguments: list[str] | None = None) -> int:
         if rclpy.ok():  # a signal in the middle of a transition makes its context invalid: that is the end, no fault
             raise
     finally:
-        node.release()
+        for node in nodes:
+            node.release()
         executor.shutdown()
-        node.destroy_node()
+        for node in nodes:
+            node.destroy_node()
         rclpy.try_shutdown()
     return 0
 

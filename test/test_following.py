@@ -72,3 +72,11 @@ def test_alignment_composes_over_frames_that_were_not_inferred():
     direct = alignment(a, STILL, c, two.after(one))
     assert direct[0] == pytest.approx(first[0] * second[0])
     assert direct[1:] == pytest.approx([first[0] * s + f for s, f in zip(second[1:], first[1:], strict=True)])
+
+
+@pytest.mark.parametrize(("high", "unit"), [(30, 1), (63, 1), (97, 2), (181, 4), (350, 8)])
+def test_the_side_of_a_large_crop_can_be_halved_until_it_is_near_the_crop_s_size(high, unit):
+    seen = Box(0, 0, 10, high)
+    crop = followed_crop(first_place(0, seen), seen, 100, 100, CROP)
+    assert crop.width % unit == 0 and crop.width // unit < 2 * CROP.size
+    assert abs(crop.width - 2 * high) <= unit / 2

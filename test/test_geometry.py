@@ -165,3 +165,42 @@ def test_paste_outside_the_image_gives_the_empty_mask():
 def test_paste_refuses_a_map_that_is_not_square():
     with pytest.raises(ValueError, match="crops are square"):
         paste_probability(np.ones((8, 9), np.float32), Box(0, 0, 8, 8), HEIGHT, WIDTH, 0.5)
+
+
+def covered(mask: np.ndarray, size: int) -> np.ndarray:
+    """How much of each of [size, size] cells a mask [n, n] covers, 0..255, by the definition: fractions of pixels."""
+    edges = np.linspace(0, len(mask), size + 1)
+    pixels = np.arange(len(mask))
+    share = np.clip(np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels), 0, 1)
+    share /= share.sum(1, keepdims=True)
+    return 255 * share @ mask @ share.T
+
+
+@pytest.mark.parametrize("side", [32, 40, 50, 63, 64, 90, 100, 127, 128, 150])
+def test_a_resampled_mask_is_the_coverage_of_crop_pixels_but_for_its_edges(side):
+    yes = np.hypot(*np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]) < 0.7
+    found = crop_mask(PlacedMask(Box(0, 0, side, side), yes), Box(0, 0, side, side), 32)
+    difference = np.abs(found - covered(yes, 32))
+    assert difference.mean() < 3 and difference.max() < 0.3 * 255
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_inside_plane_is_that_of_a_mask_that_fills_the_image(seed):
+    rng = np.random.default_rng(seed)
+    side, (x0, y0) = int(rng.integers(8, 200)), rng.integers(-120, 120, 2).tolist()
+    box = Box(x0, y0, x0 + side, y0 + side)
+    whole = PlacedMask(Box(0, 0, WIDTH, HEIGHT), np.ones((HEIGHT, WIDTH), bool))
+    plane = crop_inside(box, HEIGHT, WIDTH, 16).astype(int)
+    assert np.abs(plane - crop_mask(whole, box, 16)).max() <= 3
+
+
+def test_crops_touch_no_pixel_outside_their_box(monkeypatch):
+    """Nothing grows with image size times objects: what is resampled is never larger than the box."""
+    seen, resize = [], cv2.resize
+    monkeypatch.setattr(
+        cv2, "resize", lambda image, *given, **how: seen.append(image.shape) or resize(image, *given, **how)
+    )
+    image, mask = np.zeros((1000, 1500, 3), np.uint8), place(np.pad(np.ones((60, 40), bool), ((500, 440), (700, 760))))
+    for box in (Box(690, 480, 790, 580), Box(-30, -20, 70, 80)):
+        crop_pixels(image, box, 64), crop_mask(mask, box, 64), crop_inside(box, 1000, 1500, 64)
+    assert seen and max(rows * columns for rows, columns, *_ in seen) <= 100 * 100

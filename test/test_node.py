@@ -1,6 +1,9 @@
 """The node over real DDS, driven as a lifecycle manager, a camera and a segmenter would drive it."""
 
 import array
+import signal
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -364,3 +367,24 @@ def test_an_object_that_upstream_no_longer_sends_is_published_as_invisible_until
     ros.peer.until(lambda: ros.peer.last()["memory_drops"] == "1")
     assert ros.peer.last()["state_bytes"].endswith(f" of {8 * node._pipeline.manifest.temporal.state_bytes}")
     assert "no frame came for" in "".join(capfd.readouterr())
+
+
+@pytest.mark.slow
+def test_several_cameras_in_one_process_have_a_node_each():
+    """They configure, become active and end together; one that is interrupted leaves nothing behind."""
+    words = ["-m", "c2f_ros.node", "--autostart", "--namespaces", "left", "right"]
+    words += ["--ros-args", "-p", "engine:=onnxruntime", "-p", "model:=c2f_nano"]
+    process = subprocess.Popen([sys.executable, *words], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    with process:
+        try:
+            active = []
+            for line in process.stderr:
+                active += [name for name in ("left", "right") if f"[{name}.c2f]: active" in line]
+                if len(active) == 2:
+                    break
+            assert sorted(active) == ["left", "right"]
+        finally:
+            process.send_signal(signal.SIGINT)
+        process.stderr.read()
+    assert process.returncode == 0

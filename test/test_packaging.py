@@ -105,6 +105,20 @@ def test_launch_file_declares_exactly_these_arguments() -> None:
     assert sorted(declared) == expected
 
 
+def test_launch_of_several_cameras_gives_the_launch_file_of_one_arguments_that_it_has() -> None:
+    tree = ast.parse(LAUNCH_FILE.with_name("several_cameras.launch.py").read_text())
+    given = next(
+        k.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for k in node.keywords
+        if k.arg == "launch_arguments"
+    )
+    names = {key.value for node in ast.walk(given) if isinstance(node, ast.Dict) for key in node.keys}
+    assert names == {"namespace", "image", "masks", "params_file", "model"}
+    assert all(f'"{name}"' in LAUNCH_FILE.read_text() for name in names)
+
+
 def test_init_imports_nothing_of_ours() -> None:
     code = "import sys, c2f_ros; print([m for m in sys.modules if m.startswith(('c2f_', 'rclpy', 'numpy'))])"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
