@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from c2f_train.model.refiner import CoarseJoin
+from c2f_train.model.refiner import CoarseJoin, Rise
 from c2f_train.model.resnet import ResNet
 from c2f_train.model.tokenizer import Encoder, Upsample
 
@@ -32,6 +32,9 @@ def engine_form(network: Module) -> Module:
             module.conv1, module.unshuffle = unfolded(module.conv1, 2), nn.Identity()
         if isinstance(module, Encoder) and isinstance(module.patch, nn.PixelUnshuffle):
             module.conv_in, module.patch = unfolded(module.conv_in, module.patch.downscale_factor), nn.Identity()
+        if isinstance(module, Rise) and module.layer.conv.in_channels >= WIDE:
+            early = EarlyConvolution(nn.utils.fuse_conv_bn_eval(module.layer.conv, module.layer.norm))
+            module.layer, module.doubling = nn.Sequential(early, module.layer.act), nn.Identity()
         for name, part in list(module.named_children()):
             if isinstance(part, nn.GroupNorm):
                 setattr(module, name, FixedGroupNorm(part))

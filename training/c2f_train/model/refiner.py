@@ -67,12 +67,13 @@ class Rise(nn.Module):
         super().__init__()
         self.adapter = nn.Conv2d(skip, inputs, 1) if skip else None
         self.blocks = residuals(inputs, config.blocks)
+        self.doubling = nn.Upsample(scale_factor=2.0, mode="nearest")
         self.layer = Layer(inputs, outputs, config.activation)
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         if self.adapter is not None and skip is not None:
             x = x + self.adapter(skip)
-        return self.layer(F.interpolate(self.blocks(x), scale_factor=2.0, mode="nearest"))
+        return self.layer(self.doubling(self.blocks(x)))
 
 
 class Finest(nn.Module):
