@@ -63,13 +63,15 @@ class _Products(TorchDispatchMode):
             return _hollow([*_sizes(left)[:-1], _sizes(right)[-1]])
         tensors = [x for x in inputs if isinstance(x, torch.Tensor)]
         if tensors and all(x.is_floating_point() for x in tensors) and max(map(_numbers, tensors)) >= LARGE:
+            if name.endswith("_"):
+                return inputs[0]
             if name in ELEMENTWISE:
                 return _hollow(torch.broadcast_shapes(*map(_sizes, tensors)))
             if name in NORMS:
                 return _hollow(_sizes(tensors[0])), torch.zeros(0), torch.zeros(0)
             if name in ("view", "_unsafe_view"):
                 return _hollow(_filled(inputs[1], _numbers(tensors[0])))
-            return _hollowed(function(*inputs, **(named or {})), name)
+            return _hollowed(function(*inputs, **(named or {})))
         return function(*inputs, **(named or {}))
 
 
@@ -78,9 +80,9 @@ def _hollow(sizes: Sequence[int]) -> torch.Tensor:
     return torch.zeros(()).expand(list(sizes))
 
 
-def _hollowed(result: Any, name: str) -> Any:
-    """The result without its memory, if it is a large map of its own."""
-    is_one = isinstance(result, torch.Tensor) and result.is_floating_point() and not name.endswith("_")
+def _hollowed(result: Any) -> Any:
+    """The result without its memory, if it is a large map."""
+    is_one = isinstance(result, torch.Tensor) and result.is_floating_point()
     return _hollow(_sizes(result)) if is_one and _numbers(result) >= LARGE else result
 
 
