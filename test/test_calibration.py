@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from built_plans import assert_whole, compiler
+from built_plans import compiler
 from onnx import TensorProto
 from recordings import FRAMES, recorded
 
@@ -18,11 +18,10 @@ from c2f_ros.build_engine_cli import main
 from c2f_ros.bundle import load_bundle
 from c2f_ros.calibration import Recorder, recorded_samples
 from c2f_ros.contract import ContractError
-from c2f_ros.engine_plans import ANY_CARD, BuildRequest, find_plans, plan_specs
+from c2f_ros.engine_plans import ANY_CARD, BuildRequest, find_plans
 from c2f_ros.engines.golden import LEAST_IOU
 from c2f_ros.engines.onnxruntime_quantizer import quantized
 from c2f_ros.low_precision import PRODUCTS, delicate_nodes, lowered
-from c2f_ros.plan_building import Recipe, build
 from c2f_ros.plan_store import PlanStore
 
 MODEL = Path(__file__).resolve().parent.parent / "models" / "c2f_nano"
@@ -93,13 +92,6 @@ def test_around_the_products_an_int8_graph_is_float16(rounded):
     kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
     scales = {kinds[node.input[1]] for node in model.graph.node if node.op_type == "QuantizeLinear"}
     assert TensorProto.FLOAT16 in scales
-
-
-def test_a_graph_in_int8_is_compiled_as_one_piece():
-    library, bundle = compiler(), load_bundle(MODEL)
-    (spec,) = plan_specs(bundle.manifest)
-    recipe = Recipe("int8", 4, for_any_card=True, samples=[bundle.golden_inputs])
-    assert_whole(build(bundle.path(spec), spec, recipe, library))
 
 
 def test_without_samples_an_int8_plan_is_not_built(tmp_path):
