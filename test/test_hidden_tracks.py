@@ -36,7 +36,7 @@ def start(toy):
 
     def make(**values) -> Pipeline:
         given = make_parameters({name.replace("__", "."): value for name, value in values.items()})
-        lines.append(Pipeline(toy, open_engine("auto", toy, 1, 2 * given.max_objects), given))
+        lines.append(Pipeline(toy, open_engine("onnxruntime", toy, 1, 2 * given.max_objects), given))
         return lines[-1]
 
     yield make

@@ -48,7 +48,7 @@ def drawn(rectangle: Rectangle) -> np.ndarray:
 def opened(
     folder: Path, kinds: tuple[str, ...] = ("aligned", "ring"), slots: int = 8, limit: int = 0, name: str = "m"
 ) -> Engine:
-    return open_engine("auto", stream_bundle(folder / name, kinds, limit=limit), 1, slots)
+    return open_engine("onnxruntime", stream_bundle(folder / name, kinds, limit=limit), 1, slots)
 
 
 LEFT, RIGHT, LOW = (8, 8, 24, 40), (40, 8, 56, 40), (8, 44, 56, 60)
@@ -164,7 +164,7 @@ def test_the_golden_sample_proves_every_state_that_goes_in_and_out(tmp_path, nam
     arrays = {**bundle.golden_inputs, **bundle.golden_outputs}
     other = np.full_like(arrays[name], -1) if name == "ages" else 1 - arrays[name]
     with pytest.raises(ContractError, match="golden sample of toy differs by .* in "):
-        open_engine("auto", load_bundle(changed_golden(tmp_path / "m", **{name: other})), 1)
+        open_engine("onnxruntime", load_bundle(changed_golden(tmp_path / "m", **{name: other})), 1)
 
 
 def test_a_golden_sample_of_some_states_or_other_types_is_refused(tmp_path):
@@ -199,7 +199,7 @@ def test_hidden_objects_follow_the_seen_ones_each_with_its_own_serial_box_and_an
 
 
 def test_models_without_memory_forget_nothing_and_count_the_batch_s_frames(tmp_path):
-    engine = open_engine("auto", toy_bundle(tmp_path / "m", "square", 3, [0.0, 0.0, 1.0]), 1)
+    engine = open_engine("onnxruntime", toy_bundle(tmp_path / "m", "square", 3, [0.0, 0.0, 1.0]), 1)
     image, masks = np.zeros((2, 3, 3, SIZE, SIZE), np.float32), np.zeros((2, 3, 1, SIZE, SIZE), np.float32)
     engine.keep({1})
     engine.reset()

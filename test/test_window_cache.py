@@ -33,11 +33,11 @@ class Counted:
 
     def __init__(self, folder: Path, rule: str) -> None:
         folder.mkdir()
-        self.one = open_engine("auto", toy_bundle(folder / "one", rule, len(SHARES), SHARES), 1)
+        self.one = open_engine("onnxruntime", toy_bundle(folder / "one", rule, len(SHARES), SHARES), 1)
         self.one_manifest = toy_bundle(folder / "plain", rule, len(SHARES), SHARES).manifest
         bundle = cached_bundle(folder / "two", rule, SHARES)
         self.manifest: Manifest = bundle.manifest
-        self.inner = open_engine("auto", bundle, 1)
+        self.inner = open_engine("onnxruntime", bundle, 1)
         assert isinstance(self.inner, OnnxRuntimeEngine)
         mode = self.inner._mode
         assert isinstance(mode, CachedWindow)
@@ -159,7 +159,7 @@ def test_a_frame_that_fails_is_not_kept(tmp_path):
 
 def test_objects_and_frames_per_call_are_bounded_as_the_manifest_says(tmp_path):
     bundle = cached_bundle(tmp_path / "m", "square", SHARES)
-    engine, store = open_engine("auto", bundle, 1), WindowStore(bundle.manifest, 8, 10.0)
+    engine, store = open_engine("onnxruntime", bundle, 1), WindowStore(bundle.manifest, 8, 10.0)
     boxes = [(5, 5, 15, 15), (20, 20, 40, 44), (50, 2, 60, 30)]
     for k in range(3):
         observed = seen(store, k, *boxes)
@@ -169,7 +169,7 @@ def test_objects_and_frames_per_call_are_bounded_as_the_manifest_says(tmp_path):
 
 
 def test_a_batch_without_windows_is_refused(tmp_path):
-    engine = open_engine("auto", cached_bundle(tmp_path / "m", "square", SHARES), 1)
+    engine = open_engine("onnxruntime", cached_bundle(tmp_path / "m", "square", SHARES), 1)
     image, masks = np.zeros((1, 3, SIZE, SIZE), np.float32), np.zeros((1, 1, SIZE, SIZE), np.float32)
     with pytest.raises(EngineError, match="1 rows have 0 windows"):
         run_engine(engine, Batch(image, masks))
@@ -177,7 +177,7 @@ def test_a_batch_without_windows_is_refused(tmp_path):
 
 def test_the_pipeline_pastes_what_the_model_in_one_graph_gives(tmp_path):
     bundles = toy_bundle(tmp_path / "one", "stretched", 4, SHARES), cached_bundle(tmp_path / "two", "stretched", SHARES)
-    lines = [Pipeline(b, open_engine("auto", b, 1), make_parameters({})) for b in bundles]
+    lines = [Pipeline(b, open_engine("onnxruntime", b, 1), make_parameters({})) for b in bundles]
     for k in range(6):
         labels = labels_with(*([] if k == 2 else [(10 + 4 * k, 8, 24 + 5 * k, 30), (5, 34, 30 + k, 46)]))
         one, two = (line.infer(line.observe(paired(labels, k))) for line in lines)

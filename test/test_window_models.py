@@ -30,7 +30,7 @@ class Watched:
     """A real engine that also keeps what it was given."""
 
     def __init__(self, bundle: Bundle) -> None:
-        self.inner, self.name, self.batches = open_engine("auto", bundle, 1), "watched", []
+        self.inner, self.name, self.batches = open_engine("onnxruntime", bundle, 1), "watched", []
 
     def run(self, batch: Batch) -> MaskProbabilities:
         self.batches.append(batch)
@@ -189,4 +189,4 @@ def test_a_frame_without_objects_has_an_empty_batch_of_the_window_s_shape(tmp_pa
 
 def test_a_manifest_whose_window_is_not_the_graph_s_is_refused(tmp_path):
     with pytest.raises(ContractError, match="graph inputs are .* the manifest says"):
-        open_engine("auto", toy_bundle(tmp_path / "m", "square", 4, NEWEST), 1)
+        open_engine("onnxruntime", toy_bundle(tmp_path / "m", "square", 4, NEWEST), 1)

@@ -67,7 +67,7 @@ def test_an_evaluated_memory_says_what_the_robot_says(streaming, frames):
     predict, view = open_bundle(streaming[1], 1)
     bundle = load_bundle(streaming[1])
     values = {"hidden_under": "anything", "tracking.reassociate": False, "max_objects": 16}
-    line = Pipeline(bundle, open_engine("auto", bundle, 1, 32), make_parameters(values))
+    line = Pipeline(bundle, open_engine("onnxruntime", bundle, 1, 32), make_parameters(values))
     method, compared, hidden = StreamMethod(predict, view), 0, 0
     for frame in frames:
         camera = Frame(frame.stamp_ns, None, frame.rgb, "rgb8", 0.0)
