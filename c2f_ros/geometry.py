@@ -101,12 +101,15 @@ EMPTY_MASK = PlacedMask(EMPTY_BOX, np.zeros((0, 0), bool))
 
 def tighten(mask: PlacedMask) -> PlacedMask:
     """The same pixels in their smallest rectangle; `EMPTY_MASK` if none is set."""
-    rows, columns = mask.mask.any(axis=1), mask.mask.any(axis=0)
-    if not rows.any():
+    if mask.box.is_empty:
         return EMPTY_MASK
-    (y0, y1), (x0, x1) = ((int(line.argmax()), len(line) - int(line[::-1].argmax())) for line in (rows, columns))
-    box = Box(mask.box.x0 + x0, mask.box.y0 + y0, mask.box.x0 + x1, mask.box.y0 + y1)
-    return PlacedMask(box, mask.mask[y0:y1, x0:x1])
+    x, y, width, height = cv2.boundingRect(mask.mask.view(np.uint8))
+    if width == 0:
+        return EMPTY_MASK
+    if (height, width) == mask.mask.shape:
+        return mask
+    x0, y0 = mask.box.x0 + x, mask.box.y0 + y
+    return PlacedMask(Box(x0, y0, x0 + width, y0 + height), mask.mask[y : y + height, x : x + width])
 
 
 def place(mask: BoolArray) -> PlacedMask:
@@ -138,7 +141,8 @@ def minus(a: PlacedMask, b: PlacedMask) -> PlacedMask:
     if box.is_empty:
         return a
     out = a.mask.copy()
-    out[box.within(a.box)] &= ~b.mask[box.within(b.box)]
+    part = out[box.within(a.box)]
+    np.greater(part, b.mask[box.within(b.box)], out=part)  # and not
     return PlacedMask(a.box, out)
 
 
@@ -196,7 +200,7 @@ def crop_pixels(image: ByteArray, box: Box, size: int) -> ByteArray:
     inside = box.clip(image.shape[0], image.shape[1])
     if inside.is_empty:
         return np.zeros((size, size, *image.shape[2:]), np.uint8)
-    return _resample(_pad(image[inside.slices], inside, box), size)
+    return _resampled(image[inside.slices], inside, box, size)
 
 
 def crop_mask(mask: PlacedMask, box: Box, size: int) -> ByteArray:
@@ -204,9 +208,7 @@ def crop_mask(mask: PlacedMask, box: Box, size: int) -> ByteArray:
     inside = mask.box.intersect(box)
     if inside.is_empty:
         return np.zeros((size, size), np.uint8)
-    square = np.zeros((box.height, box.width), np.uint8)
-    np.multiply(mask.mask[inside.within(mask.box)].view(np.uint8), np.uint8(255), out=square[inside.within(box)])
-    return _resample(square, size)
+    return _resampled(mask.mask[inside.within(mask.box)].view(np.uint8) * np.uint8(255), inside, box, size)
 
 
 def crop_inside(box: Box, height: int, width: int, size: int) -> ByteArray:
@@ -216,41 +218,56 @@ def crop_inside(box: Box, height: int, width: int, size: int) -> ByteArray:
         return np.full((size, size), 255, np.uint8)
     rows = _cover(inside.y0 - box.y0, inside.y1 - box.y0, box.height, size)
     columns = _cover(inside.x0 - box.x0, inside.x1 - box.x0, box.width, size)
-    return np.rint(np.outer(rows, columns)).astype(np.uint8)
+    return np.rint(rows[:, None] * columns).astype(np.uint8)
 
 
 def _cover(first: int, last: int, side: int, size: int) -> FloatArray:
-    """float32 [size]: what `_resample` makes of a row of `side` pixels that is set from `first` to `last`; its square
+    """float32 [size]: what `_resampled` makes of a row of `side` pixels that is set from `first` to `last`; its square
     root of 255 at most, so that two of them multiplied are a plane."""
-    line = np.zeros(side, np.float32)
-    line[first:last] = np.sqrt(np.float32(255))
-    while len(line) >= 2 * size and len(line) % 2 == 0:
-        line = line.reshape(-1, 2).mean(1)
+    most = np.float32(255**0.5)
+    if first <= 0 and last >= side:
+        return np.full(size, most, np.float32)
+    unit = _halvings(side, size)
+    start = np.arange(side // unit, dtype=np.float32)
+    line = np.minimum(np.maximum(last / unit - start, 0), 1) - np.minimum(np.maximum(first / unit - start, 0), 1)
+    line *= most
     return (
         line if len(line) == size else cv2.resize(line[:, None], (1, size), interpolation=_way(len(line), size)).ravel()
     )
 
 
-def _pad(part: ByteArray, inside: Box, box: Box) -> ByteArray:
-    if inside == box:
-        return part
-    left, top = inside.x0 - box.x0, inside.y0 - box.y0
-    right, bottom = box.x1 - inside.x1, box.y1 - inside.y1
-    return cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0))
+def _resampled(part: ByteArray, inside: Box, box: Box, size: int) -> ByteArray:
+    """[size, size(, C)]: the square `box`, which shows `part` at `inside` and 0 elsewhere; every pixel of it counts.
 
-
-def _resample(square: ByteArray, size: int) -> ByteArray:
-    """The square in `size` rows and columns; every pixel of it counts.
-
-    An even side is halved while it is twice as long or longer: four pixels become one, which is many times cheaper than
-    fractions of pixels.
+    An even side is halved while it is twice as long as `size` or longer: four pixels become one, which is many times
+    cheaper than fractions of pixels. Only what is shown is halved, so an empty border costs nothing.
     """
-    while square.shape[0] >= 2 * size and square.shape[0] % 2 == 0:
-        half = square.shape[0] // 2
-        square = cv2.resize(square, (half, half), interpolation=cv2.INTER_AREA)
-    if square.shape[0] == size:
-        return np.ascontiguousarray(square)
-    return cv2.resize(square, (size, size), interpolation=_way(square.shape[0], size))
+    unit = _halvings(box.width, size)
+    side, top, left = box.width // unit, inside.y0 - box.y0, inside.x0 - box.x0
+    if unit > 1:
+        bottom, right = inside.y1 - box.y0, inside.x1 - box.x0
+        part = _bordered(part, top % unit, -bottom % unit, left % unit, -right % unit)
+        for _ in range(unit.bit_length() - 1):
+            part = cv2.resize(part, (part.shape[1] // 2, part.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        top, left = top // unit, left // unit
+    part = _bordered(part, top, side - top - part.shape[0], left, side - left - part.shape[1])
+    if side == size:
+        return np.ascontiguousarray(part)
+    return cv2.resize(part, (size, size), interpolation=_way(side, size))
+
+
+def _halvings(side: int, size: int) -> int:
+    """The power of two by which `side` is divided before the rest is resampled to `size`."""
+    unit = 1
+    while side % (2 * unit) == 0 and side >= 2 * unit * size:
+        unit *= 2
+    return unit
+
+
+def _bordered(part: ByteArray, top: int, bottom: int, left: int, right: int) -> ByteArray:
+    if not (top or bottom or left or right):
+        return part
+    return cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0))
 
 
 def _way(side: int, size: int) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from c2f_ros.flow_points import NO_POINTS, background_points, mask_points
 from c2f_ros.geometry import BoolArray, Box, ByteArray, FloatArray, PlacedMask
 
 LONGEST = 400
@@ -104,10 +106,10 @@ def find_motions(
     boxes: of the objects' visible pixels now, None where there are none: such an object is not sought, the others
     are sought from where their boxes went, however far. () where nothing is known.
     """
-    sets = [_points(mask, OBJECT_POINTS) for mask in seen]
+    sets = [mask_points(mask, OBJECT_POINTS) for mask in seen]
     if boxes:
         sets = [part if box is not None else NO_POINTS for part, box in zip(sets, boxes, strict=True)]
-    points = _Points.of([*sets, _background(labels)])
+    points = _Points.of([*sets, background_points(labels, BACKGROUND_POINTS)])
     if not points.is_set.any():
         return [None] * len(seen), None
     flow = _Flow(before, now, before.shape[1] / labels.shape[1], labels.shape)
@@ -207,8 +209,8 @@ def _second_search(flow: _Flow, points: _Points, found: _Found, shift: NDArray[n
     starts = np.concatenate([found.at, points.at + shift[:, None].astype(np.float32)])
     twice = _Points(*(np.concatenate([array, array]) for array in (points.at, points.is_set)))
     both = flow.seek(twice, starts, NEAR_WINDOW, 0)
-    misfits = _medians(both.misfit, both.is_found)
-    misfits[both.is_found.sum(1) < LEAST_POINTS] = np.inf
+    counts = np.count_nonzero(both.is_found, axis=1)
+    misfits = np.where(counts < LEAST_POINTS, np.inf, _medians(both.misfit, both.is_found, counts))
     is_better = misfits[count:] <= misfits[:count]
     motions = fit_similarities(points.at, both.at[count:], both.is_found[count:])
     return [motion if better else None for motion, better in zip(motions, is_better, strict=True)]
@@ -247,7 +249,7 @@ def _scene(
     ends = [(motion.at(*middle), middle) for motion, middle in given if motion is not None]
     if not ends:
         return None
-    x, y = np.median([(end[0] - start[0], end[1] - start[1]) for end, start in ends], axis=0).tolist()
+    x, y = (median(end[axis] - start[axis] for end, start in ends) for axis in (0, 1))
     return Similarity(1.0, x, y)
 
 
@@ -259,14 +261,16 @@ def fit_similarity(before: FloatArray, now: FloatArray) -> Similarity | None:
 def fit_similarities(before: FloatArray, now: FloatArray, is_found: BoolArray) -> list[Similarity | None]:
     """The similarity of each of K parts whose points [K, M, 2], where `is_found` [K, M], are `now` there; see
     `fit_similarity`."""
-    counts = is_found.sum(1)
-    four = np.concatenate([before, now - before], axis=2).transpose(2, 0, 1)
-    middle, shift = np.split(_medians(four, is_found).T[:, None], 2, axis=2)  # [K, 1, 2] each
-    radius = np.hypot(*(before - middle).transpose(2, 0, 1))
-    is_wide = is_found & (radius >= np.maximum(4.0, _medians(radius, is_found))[:, None])
-    ratio = np.hypot(*(now - (middle + shift)).transpose(2, 0, 1)) / np.where(is_wide, radius, 1.0)
-    scale = np.clip(_medians(ratio, is_wide), 1 / MOST_GROWTH, MOST_GROWTH)
-    scale[(counts < LEAST_FOR_SCALE) | ~is_wide.any(1)] = 1.0
+    counts = np.count_nonzero(is_found, axis=1)
+    both = np.concatenate([before, now - before], axis=2).transpose(2, 0, 1)
+    middles = _medians(both, is_found, counts).T[:, None]
+    middle, shift = middles[..., :2], middles[..., 2:]  # [K, 1, 2]
+    radius = _lengths(before - middle)
+    is_wide = is_found & (radius >= np.maximum(4.0, _medians(radius, is_found, counts))[:, None])
+    wide = np.count_nonzero(is_wide, axis=1)
+    ratio = _lengths(now - (middle + shift)) / np.where(is_wide, radius, 1.0)
+    scale = np.minimum(np.maximum(_medians(ratio, is_wide, wide), 1 / MOST_GROWTH), MOST_GROWTH)
+    scale[(counts < LEAST_FOR_SCALE) | (wide == 0)] = 1.0
     move = (middle + shift)[:, 0] - scale[:, None] * middle[:, 0]
     return [
         Similarity(size, x, y) if count >= LEAST_POINTS else None
@@ -274,45 +278,17 @@ def fit_similarities(before: FloatArray, now: FloatArray, is_found: BoolArray) -
     ]
 
 
-def _medians(values: FloatArray, is_given: BoolArray) -> NDArray[np.float64]:
-    """[..., K]: the median of each row of `values` [..., K, M] where `is_given` [K, M]; 0 where nothing is."""
+def _lengths(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.hypot(vectors[..., 0], vectors[..., 1])
+
+
+def _medians(values: FloatArray, is_given: BoolArray, counts: NDArray[np.integer]) -> NDArray[np.float64]:
+    """[..., K]: the median of each row of `values` [..., K, M] where `is_given` [K, M], `counts` [K] of them; 0 where
+    none is."""
     if not values.shape[-1]:
         return np.zeros(values.shape[:-1])
-    ordered = np.sort(np.where(is_given, values, np.inf), axis=-1)
-    counts, rows = is_given.sum(1), np.arange(len(is_given))
+    ordered = np.where(is_given, values, np.inf)
+    ordered.sort(axis=-1)
+    rows = np.arange(len(is_given))
     low, high = np.maximum(counts - 1, 0) // 2, np.minimum(counts // 2, values.shape[-1] - 1)
     return np.where(counts > 0, (ordered[..., rows, low] + ordered[..., rows, high]) / 2, 0.0)
-
-
-NO_POINTS = np.zeros((0, 2))
-
-
-def _points(mask: PlacedMask, most: int) -> NDArray[np.float64]:
-    """At most `most` set pixels [n, 2] as (x, y), spread evenly; pixels at the mask's border are avoided."""
-    shown, area = mask.mask, mask.area
-    if not area:
-        return NO_POINTS
-    step = max(2, int(np.sqrt(area / most)))
-    first, height, width = step // 2, *shown.shape
-    inner = shown[first : height - 1 : step, first : width - 1 : step].copy()
-    for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-        inner &= shown[first + down : height - 1 + down : step, first + right : width - 1 + right : step]
-    rows, columns = np.nonzero(inner)
-    rows, columns = rows * step + first, columns * step + first
-    if len(rows) < most // 2:  # a sliver or a small object: all its pixels
-        kernel = np.ones((3, 3), np.uint8)
-        eroded = cv2.erode(shown.view(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        rows, columns = np.nonzero(eroded if eroded.any() else shown)
-    if len(rows) > most:
-        chosen = np.linspace(0, len(rows) - 1, most).astype(int)
-        rows, columns = rows[chosen], columns[chosen]
-    return np.stack([columns + mask.box.x0, rows + mask.box.y0], 1).astype(np.float64)
-
-
-def _background(labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Points of an even grid that no instance covers."""
-    height, width = labels.shape
-    step = max(4, int(np.sqrt(height * width / (2 * BACKGROUND_POINTS))))
-    rows, columns = np.nonzero(labels[step // 2 :: step, step // 2 :: step] == 0)
-    points = np.stack([columns * step + step // 2, rows * step + step // 2], 1).astype(np.float64)
-    return points[:: max(1, len(points) // BACKGROUND_POINTS)]

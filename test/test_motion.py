@@ -1,8 +1,18 @@
 import numpy as np
 import pytest
 
+from c2f_ros.flow_points import mask_points
 from c2f_ros.geometry import EMPTY_MASK, Box, place
-from c2f_ros.motion import LONGEST, MOST_APART, STILL, Similarity, find_motions, fit_similarity, small_gray
+from c2f_ros.motion import (
+    LONGEST,
+    MOST_APART,
+    OBJECT_POINTS,
+    STILL,
+    Similarity,
+    find_motions,
+    fit_similarity,
+    small_gray,
+)
 
 A, B = Similarity(1.2, 3.0, -4.0), Similarity(0.5, -1.0, 2.0)
 
@@ -134,14 +144,12 @@ def test_flow_that_leads_far_from_a_box_that_kept_its_size_is_not_believed(seed)
 
 def test_points_are_chosen_from_a_slice_of_the_mask_whatever_its_size():
     """Work per object does not grow with the image: of a large mask only every n-th row and column is looked at."""
-    from c2f_ros.motion import OBJECT_POINTS, _points
-
     small, large = np.ones((40, 60), bool), np.ones((400, 600), bool)
     for mask in (small, large):
-        points = _points(place(np.pad(mask, 1)), OBJECT_POINTS)
+        points = mask_points(place(np.pad(mask, 1)), OBJECT_POINTS)
         assert OBJECT_POINTS / 2 <= len(points) <= OBJECT_POINTS
         assert (points.max(0) - points.min(0) > 0.6 * np.array(mask.shape[::-1])).all()
     sliver = np.zeros((400, 600), bool)
     sliver[5:8, 20:500] = True
-    points = _points(place(sliver), OBJECT_POINTS)
+    points = mask_points(place(sliver), OBJECT_POINTS)
     assert len(points) == OBJECT_POINTS and set(points[:, 1]) == {6.0}
