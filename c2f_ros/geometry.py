@@ -40,8 +40,13 @@ class Box:
 
     def intersect(self, other: Box) -> Box:
         """The common rectangle; `EMPTY_BOX` if there is none."""
-        box = Box(max(self.x0, other.x0), max(self.y0, other.y0), min(self.x1, other.x1), min(self.y1, other.y1))
-        return EMPTY_BOX if box.is_empty else box
+        x0, x1 = max(self.x0, other.x0), min(self.x1, other.x1)
+        y0, y1 = max(self.y0, other.y0), min(self.y1, other.y1)
+        if x1 <= x0 or y1 <= y0:
+            return EMPTY_BOX
+        if x0 == self.x0 and x1 == self.x1 and y0 == self.y0 and y1 == self.y1:
+            return self
+        return Box(x0, y0, x1, y1)
 
     def enclose(self, other: Box) -> Box:
         """The smallest rectangle that holds both; an empty box adds nothing."""
