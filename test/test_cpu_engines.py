@@ -119,7 +119,7 @@ def test_a_broken_graph_is_refused_by_openvino_too(bundle, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("count", "expected"), [(0, []), (1, [1]), (4, [3, 1]), (11, [8, 3]), (17, [8, 8, 1]), (15, [8, 3, 3, 1])]
+    ("count", "expected"), [(0, []), (1, [1]), (4, [4]), (11, [8, 2, 1]), (17, [8, 8, 1]), (15, [8, 4, 2, 1])]
 )
 def test_rows_are_cut_into_the_sizes_that_were_compiled(count, expected):
     openvino_engine = pytest.importorskip("c2f_ros.engines.openvino_engine", reason="OpenVINO is not installed")

@@ -230,6 +230,16 @@ def test_an_engine_that_fails_costs_its_frame_only_and_diagnostics_says_so(ros):
     assert node._health.counts.engine_failures == 1
 
 
+def test_the_log_and_diagnostics_say_which_engine_runs_and_why(ros, capfd):
+    node = ros.start(diagnostics__period_s=0.1, model="c2f_nano", engine="onnxruntime", engine_cache="unused")
+    activate(node)
+    assert "threads (named by the parameter engine)" in capfd.readouterr().err
+    ros.peer.until(lambda: ros.peer.diagnostics)
+    found = ros.peer.last()
+    assert found["engine"].startswith("ONNX Runtime") and found["engine"].endswith("(named by the parameter engine)")
+    assert (found["engine_precision"], found["engine_device_bytes"]) == ("fp32", "none")
+
+
 def test_a_message_that_cannot_be_used_is_counted_and_costs_nobody_else_its_data(ros):
     node = ros.start(diagnostics__period_s=0.1)
     activate(node)

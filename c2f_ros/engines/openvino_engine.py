@@ -28,10 +28,10 @@ else:
 
 TYPES = {"fp32": "f32", "bf16": "bf16"}
 DTYPES = {"f32": "float32", "i64": "int64"}
-ROWS = (8, 3, 1)
+ROWS = (8, 4, 2, 1)
 """Rows of the calls that a batch is cut into. A graph compiled for a number of rows is faster than one for any number,
 and these are compiled when the engine is opened, so no number of objects makes a frame wait for the compiler. A call of
-more than 8 rows is hardly faster per row, and a fourth size in between gains less than it takes to compile."""
+more than 8 rows is hardly faster per row."""
 LARGE_BYTES = 64 << 20
 """A larger graph is compiled for one row only: each compiled one holds all weights."""
 VERSION = openvino.__version__.partition("-")[0]
