@@ -73,19 +73,18 @@ def complete(
     [1, L] for all alike. The final tokens are those of the last step: all positions that were still unknown are decided
     there.
     """
-    mask_index, length = int(unknown[0, 0]), int(unknown.shape[1])
-    known, steps, hidden = unknown, [], unknown
+    known, steps, hidden, length = unknown, [], unknown, int(unknown.shape[1])
     for step in range(config.steps):
         logits, hidden = logits_of(known)
         probability = kept_probability(logits[..., :codes], config.top_k)
         drawn, gumbel = draw(step, probability)
-        is_unknown = known == mask_index if step else None
+        is_unknown = known == unknown if step else None
         tokens = drawn if is_unknown is None else torch.where(is_unknown, drawn, known)
         chosen = probability.gather(-1, drawn.unsqueeze(-1)).squeeze(-1)
         confidence = _confidence(chosen, is_unknown, gumbel, step, config)
         masked, count = _least_confident(confidence, is_unknown, mask_target(step, config.steps, length))
         steps.append(Step(known.expand_as(tokens), logits, tokens, chosen, masked, count))
-        known = torch.where(masked, mask_index, tokens)
+        known = torch.where(masked, unknown, tokens)
     return steps, hidden
 
 
