@@ -105,7 +105,7 @@ def open_for(bundle: Bundle, parameters: Parameters, is_left_out: bool) -> Engin
     if is_left_out:
         return EchoEngine(bundle)
     slots = SLOTS_PER_OBJECT * parameters.max_objects
-    return open_engine(parameters.engine, bundle, parameters.engine_threads, slots)
+    return open_engine(parameters.engine, bundle, parameters.engine_threads, slots, parameters.device)
 
 
 def parse_size(text: str) -> tuple[int, int]:

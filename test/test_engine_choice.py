@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from c2f_ros.bundle import find_model, load_bundle
 from c2f_ros.contract import ContractError
+from c2f_ros.engines import cpu_verdict
 from c2f_ros.engines.choosing import (
     CPU_KINDS,
     GPU_KINDS,
@@ -209,13 +210,16 @@ def test_every_candidate_is_opened_timed_and_closed_and_low_precision_follows_a_
     assert engine.is_closed and set(engine.rows) == {8} and 1 <= len(engine.rows) <= 8
 
 
-def test_a_large_model_is_timed_with_as_many_objects_as_a_call_may_have():
+def test_a_large_model_is_timed_with_few_objects(monkeypatch):
     whole = load_bundle(find_model("c2f_nano"))
-    graph = SimpleNamespace(batch_limit=3)
-    bundle = SimpleNamespace(manifest=SimpleNamespace(graph=graph), golden_inputs=whole.golden_inputs)
-    engine = Clocked()
-    time_per_object(engine, bundle)
+    graph = replace(whole.manifest.graph, batch_limit=3)
+    bounded, engine = replace(whole, manifest=replace(whole.manifest, graph=graph)), Clocked()
+    time_per_object(engine, bounded)
     assert set(engine.rows) == {3}
+    monkeypatch.setattr(cpu_verdict, "LARGE_BYTES", 1000)
+    engine = Clocked()
+    time_per_object(engine, whole)
+    assert set(engine.rows) == {1}
 
 
 def test_verdicts_are_remembered_by_all_that_they_depend_on(tmp_path):

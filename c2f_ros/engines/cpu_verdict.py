@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "openvino")
 OBJECTS, RUNS, BUDGET_S = 8, 8, 1.0
 """Objects in a call; calls at most; seconds after which no further one is made."""
+LARGE_BYTES = 64 << 20
+"""Of a graph whose objects are computed one by one: each takes so long that a call of several is no faster."""
 MOST_VERDICTS = 64
 FILE = "cpu_engines.json"
 VERSION = 1
@@ -62,8 +64,7 @@ def measure(bundle: Bundle, candidates: Sequence[Candidate], open_candidate: Cal
 
 def time_per_object(engine: Engine, bundle: Bundle) -> float:
     """Seconds of CPU time, of the fastest of some calls."""
-    limit = bundle.manifest.graph.batch_limit or OBJECTS
-    rows = np.arange(min(OBJECTS, limit)) % len(bundle.golden_inputs["image"])
+    rows = np.arange(_objects(bundle)) % len(bundle.golden_inputs["image"])
     inputs = {name: array[rows] for name, array in bundle.golden_inputs.items()}
     taken: list[float] = []
     begun = time.monotonic()
@@ -72,6 +73,12 @@ def time_per_object(engine: Engine, bundle: Bundle) -> float:
         engine.compute(inputs)
         taken.append(time.process_time() - start)
     return min(taken) / len(rows)
+
+
+def _objects(bundle: Bundle) -> int:
+    """In one call, to time it."""
+    is_large = any(bundle.path(graph).stat().st_size > LARGE_BYTES for graph in bundle.manifest.graphs)
+    return 1 if is_large else min(OBJECTS, bundle.manifest.graph.batch_limit or OBJECTS)
 
 
 def verdict_key(bundle: Bundle, threads: int, candidates: Sequence[Candidate], cpu: Cpu) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from c2f_ros.bundle import Arrays, Bundle
 from c2f_ros.contract import ContractError, GraphSpec, TensorSpec
+from c2f_ros.engines.cpu_verdict import LARGE_BYTES
 from c2f_ros.engines.modes import make_mode
 from c2f_ros.records import Batch, MaskProbabilities
 
@@ -32,8 +33,6 @@ ROWS = (8, 4, 2, 1)
 """Rows of the calls that a batch is cut into. A graph compiled for a number of rows is faster than one for any number,
 and these are compiled when the engine is opened, so no number of objects makes a frame wait for the compiler. A call of
 more than 8 rows is hardly faster per row."""
-LARGE_BYTES = 64 << 20
-"""A larger graph is compiled for one row only: each compiled one holds all weights."""
 VERSION = openvino.__version__.partition("-")[0]
 
 
@@ -74,7 +73,8 @@ class OpenVinoEngine:
 
 
 class _Graph:
-    """One graph, compared with the manifest, and compiled for every number of rows in `ROWS`."""
+    """One graph, compared with the manifest, and compiled for every number of rows in `ROWS`; a large one for a single
+    row, since each compiled one holds all weights."""
 
     def __init__(self, core: openvino.Core, path: Path, spec: GraphSpec, threads: int, precision: str) -> None:
         limit = 1 if path.stat().st_size > LARGE_BYTES else spec.batch_limit or ROWS[0]
