@@ -34,7 +34,7 @@ class Flow:
 
 class Follower:
     """The places of all objects that were seen within the last `keep_s` seconds, and what the next frame's motion is
-    measured against: one small gray image and the last visible masks."""
+    measured against: one small gray image and the last visible masks. newest: what moved into the last frame."""
 
     def __init__(self, crop: CropSpec, mask_channels: Sequence[str], keep_s: float) -> None:
         self.crop, self.mask_channels, self.keep_ns = crop, tuple(mask_channels), round(keep_s * 1e9)
@@ -50,6 +50,7 @@ class Follower:
         self._gray: ByteArray | None = None
         self._labels: NDArray[np.integer] | None = None
         self._flow: Flow | None = None
+        self.newest: Flow | None = None
 
     def forget(self, key: str) -> None:
         """This object has ended; if it is seen again it begins anew."""
@@ -103,6 +104,7 @@ class Follower:
         for key in hidden:
             self._places[key] = next_place(self._places[key], stamp_ns, None, None, scene)
         self._gray, self._labels, self._seen, self._flow = flow.gray, labels, dict(visible), None
+        self.newest = flow
         return [*visible, *sorted(hidden, key=lambda key: -self._places[key].seen_ns)]
 
     def cut(self, pixels: ByteArray, encoding: str, keys: Collection[str]) -> dict[str, Observation]:

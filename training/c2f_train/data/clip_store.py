@@ -22,15 +22,19 @@ import yaml
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from c2f_ros.contract import InputError
+from c2f_ros.contract import CropSpec, InputError
+from c2f_ros.follower import Follower
 from c2f_ros.geometry import EMPTY_MASK, Box, ByteArray, FloatArray, PlacedMask
-from c2f_ros.motion import Similarity, find_motions, small_gray
+from c2f_ros.motion import Similarity
 from c2f_ros.records import SourceFrame
 from c2f_train.data.samples import visible_masks
 from c2f_train.data.training_sources import Source, read_sequence, sequence_names
 
 VERSION = 3
 AHEAD = 4
+FOLLOWED = CropSpec("followed", 64, 2.0, 0.0)
+KEEP_S = 10.0
+"""Objects are followed while motions are measured: hidden ones for so many seconds. No crop is cut."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,20 +201,18 @@ def piece_of(sequence: Sequence[SourceFrame]) -> _Piece:
     table[ids] = np.arange(1, len(ids) + 1)
     frames, masks = bytearray(), bytearray()
     offset, size, scene, motions, boxes, bits, areas, seen, seen_boxes = ([] for _ in range(9))
-    before = None
+    follower = Follower(FOLLOWED, (), KEEP_S)
     for frame in sequence:
         known = np.where(frame.labels < len(table), frame.labels, 0)
         labels = table[known]
         visible = visible_masks(labels.astype(np.int32))
         shown = [visible.get(index + 1, EMPTY_MASK) for index in range(len(ids))]
-        gray = small_gray(frame.rgb, "rgb8")
-        moved, behind = _motions(before, gray)
-        before = (gray, shown, labels)
+        moved, behind = _motions(follower, frame, labels, shown)
         offset.append(len(frames))
         size.append(labels.shape)
         frames += np.ascontiguousarray(frame.rgb).tobytes() + labels.tobytes()
         scene.append(behind)
-        motions += moved or [NOTHING] * len(ids)
+        motions += moved
         for index, identity in enumerate(ids):
             about = frame.objects.get(identity)
             whole = about.amodal if about is not None and about.amodal is not None else EMPTY_MASK
@@ -237,13 +239,14 @@ NOTHING: Values = (float("nan"),) * 3
 
 
 def _motions(
-    before: tuple[ByteArray, list[PlacedMask], NDArray] | None, gray: ByteArray
+    follower: Follower, frame: SourceFrame, labels: NDArray[np.uint16], shown: Sequence[PlacedMask]
 ) -> tuple[list[Values], Values]:
-    """Motions of the objects and of the scene; an empty list and nan in the first frame."""
-    if before is None or before[0].shape != gray.shape:
-        return [], NOTHING
-    found, behind = find_motions(before[0], gray, before[1], before[2])
-    return [_values(motion) for motion in found], _values(behind)
+    """Motions of the objects and of the scene since the frame before, as the runtime measures them."""
+    visible = {str(index): mask for index, mask in enumerate(shown) if not mask.is_empty}
+    follower.advance(frame.rgb, "rgb8", labels, visible, frame.stamp_ns)
+    flow = follower.newest
+    assert flow is not None
+    return [_values(flow.moved.get(str(index))) for index in range(len(shown))], _values(flow.scene)
 
 
 def _values(motion: Similarity | None) -> Values:
