@@ -36,7 +36,7 @@ def engines(bundle):
 
     def engine_of(kind: str, precision: str):
         if kind == "openvino":
-            pytest.importorskip("openvino", reason="OpenVINO is not installed")
+            pytest.importorskip("c2f_ros.engines.openvino_engine", reason="OpenVINO is not installed")
         if (kind, precision) not in opened:
             settings = DeviceSettings(precision=precision)
             opened[kind, precision] = open_engine(kind, bundle, 1, device=settings)
@@ -257,7 +257,7 @@ def test_no_more_threads_work_than_the_parameter_allows(checkout, engines, kind,
 
 
 def test_importing_openvino_reports_to_nobody(checkout, tmp_path):
-    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    pytest.importorskip("c2f_ros.engines.openvino_engine", reason="OpenVINO is not installed")
     lines = (
         "import socket, sys",
         "def connect(*_): raise AssertionError('a connection')",
