@@ -79,7 +79,7 @@ def _onnxruntime(side: int, threads: int) -> Run:
 
 def _openvino(side: int, precision: str, threads: int) -> Run | None:
     try:
-        import openvino
+        from c2f_ros.engines.openvino_engine import openvino  # which keeps its telemetry out
     except ImportError:
         return None
     settings = {
