@@ -35,6 +35,7 @@ ROUNDINGS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 """To whole numbers and back: an int8 graph has them around its products."""
 SMALLEST_SCALE = 2.0**-14
 """Below, float16 has fewer digits."""
+LARGE_BYTES = 1 << 12
 CHOICES = frozenset({"ArgMax", "ArgMin", "Ceil", "Floor", "Round", "TopK"})
 BLIND = frozenset({"Shape", "Size"})
 """They see no values, and take every type."""
@@ -203,7 +204,7 @@ def _float_tensors(model: onnx.ModelProto) -> set[str]:
     inner = [node.op_type for node in model.graph.node for a in node.attribute if a.HasField("g")]
     if inner:
         raise ContractError(f"the graph has branches ({', '.join(sorted(set(inner)))}), expected none; use fp32")
-    graph = onnx.shape_inference.infer_shapes(model).graph
+    graph = onnx.shape_inference.infer_shapes(_without_weights(model)).graph
     types = {tensor.name: tensor.data_type for tensor in graph.initializer}
     for value in (*graph.input, *graph.output, *graph.value_info):
         types[value.name] = value.type.tensor_type.elem_type
@@ -211,3 +212,19 @@ def _float_tensors(model: onnx.ModelProto) -> set[str]:
     if unknown:
         raise ContractError(f"the type of {unknown[0]} cannot be told from the graph; use fp32")
     return {name for name, kind in types.items() if kind == onnx.TensorProto.FLOAT}
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy that has large constants as inputs: types do not depend on them, and a large model's are gigabytes."""
+    import onnx
+
+    copy = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    copy.graph.name = model.graph.name
+    for part in ("node", "input", "output", "value_info"):
+        getattr(copy.graph, part).extend(getattr(model.graph, part))
+    for tensor in model.graph.initializer:
+        if len(tensor.raw_data) <= LARGE_BYTES:
+            copy.graph.initializer.append(tensor)
+        else:
+            copy.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return copy

@@ -10,12 +10,14 @@ import published_checkpoint as published
 import pytest
 import without_arithmetic
 from built_plans import assert_whole, compiler
+from light_slimming import without_weights
 from needs_torch import onnx, torch
 from torch import Tensor, nn
 from without_arithmetic import WithoutArithmetic
 
 from c2f_ros.contract import GraphSpec, TensorSpec
 from c2f_ros.plan_building import Recipe, build
+from c2f_train import onnx_graph
 from c2f_train.model.network import C2FNetwork, Inference
 from c2f_train.model.window_graphs import FrameGraph, WindowGraph, window_inputs
 from c2f_train.official.official_config import IMAGE, VIDEO, published_config
@@ -85,23 +87,30 @@ def test_tracing_without_arithmetic_gives_the_graph_of_an_export(tmp_path, monke
     assert graphs[0] == graphs[1]
 
 
-def test_the_image_model_is_compiled_as_one_piece(tmp_path):
-    compiler()
-    network, file = C2FNetwork(published_config(IMAGE)), tmp_path / "image.onnx"
+def export_image_model(folder: Path) -> list[tuple[Path, GraphSpec]]:
+    network, file = C2FNetwork(published_config(IMAGE)), folder / "image.onnx"
     spec, _ = write(Inference(network), frames(network), network.outputs, file)
-    assert weights(file) > 80e6
-    compile_graph(file, spec)
+    return [(file, spec)]
 
 
-def test_the_video_model_s_two_graphs_are_compiled_as_one_piece_each(tmp_path):
-    compiler()
+def export_video_model(folder: Path) -> list[tuple[Path, GraphSpec]]:
     network = C2FNetwork(published_config(VIDEO))
-    of_frames, file = FrameGraph(network), tmp_path / "frame.onnx"
-    spec, made = write(of_frames, frames(network), of_frames.names, file)
-    assert weights(file) > 20e6
-    compile_graph(file, spec)
+    of_frames, first, second = FrameGraph(network), folder / "frame.onnx", folder / "window.onnx"
+    frame_spec, made = write(of_frames, frames(network), of_frames.names, first)
     clips = {name: x.repeat(VIDEO.window, *[1] * (x.ndim - 1)) for name, x in made.items()}
-    file = tmp_path / "window.onnx"
-    spec, _ = write(WindowGraph(network), window_inputs(clips, VIDEO.window), network.outputs, file)
-    assert weights(file) > 50e6
-    compile_graph(file, spec)
+    spec, _ = write(WindowGraph(network), window_inputs(clips, VIDEO.window), network.outputs, second)
+    return [(first, frame_spec), (second, spec)]
+
+
+@pytest.mark.parametrize(
+    ("export", "least_weights"),
+    [(export_image_model, 100e6), (export_video_model, 100e6)],
+    ids=["image", "video"],
+)
+def test_every_graph_of_the_full_size_model_is_compiled_as_one_piece(tmp_path, monkeypatch, export, least_weights):
+    compiler()
+    monkeypatch.setattr(onnx_graph.onnxslim, "slim", without_weights(onnx_graph.onnxslim.slim))
+    graphs = export(tmp_path)
+    assert sum(weights(file) for file, _ in graphs) > least_weights
+    for file, spec in graphs:
+        compile_graph(file, spec)
