@@ -10,6 +10,9 @@ from c2f_train.commands.options import add_devices
 NAME = "distill"
 HELP = "Teach small networks the published tokenizer (masks alone are needed); for import-official --fast."
 
+AIM = 0.99
+"""Mean IoU of whole masks with the exact model's that students should reach."""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options."""
@@ -63,8 +66,12 @@ def run(options: argparse.Namespace) -> None:
     report = distill(teacher.network, teacher.crop, teacher.input, config, engine, options.out, own)
     tokenizer, network = report["tokenizer"], report["network"]
     print(
-        f"wrote {options.out}: {report['gflop_students']['both']:.2f} instead of {report['gflop_teacher']['both']:.1f} "
+        f"wrote {options.out}: {report['gflop_students']['both']:.3g} instead of {report['gflop_teacher']['both']:.3g} "
         f"GFLOP per object; equal tokens of visible masks {tokenizer['equal_tokens_visible']:.1%}, coarse IoU "
         f"{tokenizer['coarse_iou']:.4f}; masks of the whole network on {network['objects']} held-out objects: mean IoU "
         f"{network['mask_iou_mean']:.4f}, the worst twentieth below {network['mask_iou_least_5_percent']:.4f}"
     )
+    if network["mask_iou_mean"] < AIM:
+        print(f"note: below {AIM}; more --samples, more --rounds, masks of your own (--masks) or a larger --width help")
+    if report["gflop_students"]["both"] >= report["gflop_teacher"]["both"]:
+        print("note: this tokenizer is so small that its students cost more; they save nothing")

@@ -57,7 +57,7 @@ def _measured(bundle: Path) -> str:
     made = load_bundle(bundle).manifest.made["fast"]
     network = made["network"]
     return (
-        f"its tokenizer is distilled: {made['gflop_students']['both']:.1f} instead of "
-        f"{made['gflop_teacher']['both']:.1f} GFLOP per object, mask IoU with the exact model "
+        f"its tokenizer is distilled: {made['gflop_students']['both']:.3g} instead of "
+        f"{made['gflop_teacher']['both']:.3g} GFLOP per object, mask IoU with the exact model "
         f"{network['mask_iou_mean']:.4f} in the mean of {network['objects']} made-up objects (K = {network['steps']})"
     )
