@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from c2f_train.model.engine_form import engine_form
 
 OPSET = 17
+HELD_BYTES = 1 << 18
+"""Weights of more bytes are no constants to be computed with."""
 
 Tensors = Mapping[str, Tensor]
 """By name, in the module's order; the first size is N."""
@@ -47,7 +49,7 @@ def export_onnx(module: nn.Module, example: Tensors, outputs: Mapping[str, tuple
             input_names=list(example), output_names=list(outputs), dynamic_axes=dynamic, opset_version=OPSET,
             dynamo=False,
         )  # fmt: skip
-    model = onnxslim.slim(str(file))
+    model = _slimmed(onnx.load(str(file)))
     for value in model.graph.output:
         _set_shape(value.type.tensor_type.shape, ("N", *outputs[value.name]))
     model.doc_string = ""
@@ -56,6 +58,29 @@ def export_onnx(module: nn.Module, example: Tensors, outputs: Mapping[str, tuple
     _share_weights(model.graph)
     onnx.save(model, str(file))
     onnx.checker.check_model(str(file))
+
+
+def _slimmed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with all constants computed and what they make superfluous left out.
+
+    Large weights are inputs meanwhile: a model of full size took 9 GB with them.
+    """
+    graph, held = model.graph, {}
+    _share_weights(graph)
+    for index in reversed(range(len(graph.initializer))):
+        tensor = graph.initializer[index]
+        if tensor.ByteSize() > HELD_BYTES:
+            held[tensor.name] = onnx.TensorProto.FromString(tensor.SerializeToString())
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+            del graph.initializer[index]
+    model = onnxslim.slim(model)
+    graph = model.graph
+    for index in reversed(range(len(graph.input))):
+        if graph.input[index].name in held:
+            del graph.input[index]
+    used = {name for node in graph.node for name in node.input}
+    graph.initializer.extend(tensor for name, tensor in held.items() if name in used)
+    return model
 
 
 def sha256(file: Path) -> str:
