@@ -30,7 +30,7 @@ from c2f_ros.records import SourceFrame
 from c2f_train.data.samples import visible_masks
 from c2f_train.data.training_sources import Source, read_sequence, sequence_names
 
-VERSION = 3
+VERSION = 4
 AHEAD = 4
 FOLLOWED = CropSpec("followed", 64, 2.0, 0.0)
 KEEP_S = 10.0
