@@ -10,14 +10,12 @@ import published_checkpoint as published
 import pytest
 import without_arithmetic
 from built_plans import assert_whole, compiler
-from light_slimming import without_weights
 from needs_torch import onnx, torch
 from torch import Tensor, nn
 from without_arithmetic import WithoutArithmetic
 
 from c2f_ros.contract import GraphSpec, TensorSpec
 from c2f_ros.plan_building import Recipe, build
-from c2f_train import onnx_graph
 from c2f_train.model.network import C2FNetwork, Inference
 from c2f_train.model.window_graphs import FrameGraph, WindowGraph, window_inputs
 from c2f_train.official.official_config import IMAGE, VIDEO, published_config
@@ -107,9 +105,8 @@ def export_video_model(folder: Path) -> list[tuple[Path, GraphSpec]]:
     [(export_image_model, 100e6), (export_video_model, 100e6)],
     ids=["image", "video"],
 )
-def test_every_graph_of_the_full_size_model_is_compiled_as_one_piece(tmp_path, monkeypatch, export, least_weights):
+def test_every_graph_of_the_full_size_model_is_compiled_as_one_piece(tmp_path, export, least_weights):
     compiler()
-    monkeypatch.setattr(onnx_graph.onnxslim, "slim", without_weights(onnx_graph.onnxslim.slim))
     graphs = export(tmp_path)
     assert sum(weights(file) for file, _ in graphs) > least_weights
     for file, spec in graphs:
