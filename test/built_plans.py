@@ -11,8 +11,8 @@ from c2f_ros.engines.tensorrt_library import is_installed, open_library
 from c2f_ros.plan_building import Built
 
 HARMLESS = ("has Int64 binding", "getHardwareCompatibilityLevel() is unsupported", "scales to fp32")
-"""Warnings that tell of no fallback: inputs and outputs of whole numbers are 64 bits wide; the library has no such level; int8
-scales are kept in full."""
+"""Warnings that tell of no fallback: whole numbers that go in and out are 64 bits wide; the library has no such level;
+int8 scales are kept in full."""
 
 
 def compiler() -> ModuleType:
