@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import published_checkpoint as published
 import pytest
-from needs_torch import torch  # noqa: F401
+from needs_torch import torch
 from test_stream_export import BOTH, exported, random_network
+from tiny_clips import memory_config
 
 from c2f_ros.bundle import load_bundle
 from c2f_ros.geometry import place, union
@@ -19,12 +21,20 @@ from c2f_ros.steps.step1_read import instances_of_labels
 from c2f_ros.steps.step6_engine import open_engine
 from c2f_train.data.sequences import clip_frames
 from c2f_train.export import export_bundle
+from c2f_train.model.config import NO_MEMORY
+from c2f_train.model.network import C2FNetwork
 from c2f_train.model.stream import StreamNetwork
 from c2f_train.official.official_bundle import INPUT, published_crop
 from c2f_train.official.synthetic_input import synthetic_batch
 from c2f_train.scores.evaluate import evaluate
 from c2f_train.scores.methods import StreamMethod
-from c2f_train.scores.predictors import bundle_predictor, network_predictor, network_stream_predictor, open_bundle
+from c2f_train.scores.predictors import (
+    bundle_predictor,
+    load_network,
+    network_predictor,
+    network_stream_predictor,
+    open_bundle,
+)
 from c2f_train.synth.generate import generate_clip
 from c2f_train.synth.scene import SceneConfig
 
@@ -50,6 +60,23 @@ def frames() -> list[SourceFrame]:
 
 def sent(frame: SourceFrame) -> dict[str, object]:
     return {str(k): place(frame.labels == k) for k in np.unique(frame.labels) if k}
+
+
+def test_the_weights_of_the_last_stage_are_loaded_with_a_memory_or_without(tmp_path):
+    """The image network continued on tracks, the rival of equal training, is what its last stage made of it."""
+    config = memory_config()
+    config = replace(config, network=replace(config.network, memory=NO_MEMORY))
+    states = {}
+    for seed, name in enumerate(("refiner", "memory")):
+        torch.manual_seed(seed)
+        states[name] = C2FNetwork(config.network).state_dict()
+    for name, state in states.items():
+        torch.save({"average": state}, tmp_path / f"{name}.pt")
+    for expected, found in (
+        ("memory", load_network(config, tmp_path)),
+        ("refiner", load_network(replace(config, unroll=None, memory_stage=None), tmp_path)),
+    ):
+        assert all(torch.equal(value, states[expected][name]) for name, value in found.state_dict().items()), expected
 
 
 def test_torch_and_bundle_agree_over_a_clip(streaming, frames):

@@ -63,7 +63,8 @@ def describe(config: TrainConfig) -> str:
 def _made(config: TrainConfig, run: Path) -> dict[str, object]:
     results = run / "evaluation.json"
     metrics = json.loads(results.read_text()) if results.exists() else {}
-    data = {"train": to_plain(config.data.train), "recorded": to_plain(config.data.recorded)}
+    sets = {"train": config.data.train, "tracks": config.data.tracks, "recorded": config.data.recorded}
+    data = {name: to_plain(found) for name, found in sets.items() if found or name != "tracks"}
     return {"git": _git_hash(), "data": data, "seed": config.seed, "metrics": metrics}
 
 
