@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,7 +34,8 @@ def compare(tmp_path, models, frames):
 
 @pytest.fixture(scope="module")
 def with_truth(tmp_path_factory, models):
-    return compare(tmp_path_factory.mktemp("with"), models, recorded(6))
+    frames = recorded(6)  # their pixels are noise, new in every frame; here nothing seems to move
+    return compare(tmp_path_factory.mktemp("with"), models, [replace(f, rgb=frames[0].rgb) for f in frames])
 
 
 @pytest.fixture(scope="module")
