@@ -6,6 +6,7 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
+import own_cache  # noqa: F401
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
