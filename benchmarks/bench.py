@@ -27,6 +27,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 import torch
 
 from benchmarks.against_eager import against_eager
+from benchmarks.alone import alone
 from benchmarks.costs import Curve, costs
 from benchmarks.effort import Effort
 from benchmarks.machine import ROOT, about_machine
@@ -167,7 +168,7 @@ def _parts(options: argparse.Namespace, folder: Path, curves: list[Curve]) -> di
         "window_against_stream": lambda: [window_against_stream(network, default(), folder, effort)],
         "engines": of_engines,
         "costs": against_sizes,
-        "whole_path": lambda: [whole_path(models[-1], effort)],
+        "whole_path": lambda: [alone(whole_path, models[-1], effort)],
         "roofline": lambda: [peak_rows(measured_peaks()), roofline(models, measured_peaks(), folder, effort)],
         "official": beside_published,
     }

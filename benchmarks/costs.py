@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.alone import alone
 from benchmarks.effort import Effort
 from benchmarks.fits import Line, fit_line
 from benchmarks.measuring import Measured, in_turn
@@ -62,7 +63,7 @@ def costs(
     engine."""
     curves = [against_objects(model, folder, effort) for model in models]
     curves += against_frames(network, default, folder, effort)
-    curves.append(against_image_size(models[-1], effort))
+    curves.append(alone(against_image_size, models[-1], effort))
     note = (
         f"Medians, and the line of least squares through them. Frames: {OBJECTS} objects, random weights in the sizes "
         f"of the default model. Image size: all but the engine, {PATH_OBJECTS} objects, CPU time; x in megapixels."

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from itertools import groupby
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -18,6 +20,7 @@ from onnx import TensorProto, numpy_helper  # noqa: E402
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info  # noqa: E402
 
 from benchmarks import bench  # noqa: E402
+from benchmarks.alone import alone  # noqa: E402
 from benchmarks.fits import fit_line  # noqa: E402
 from benchmarks.measuring import Measured, in_turn, ratio  # noqa: E402
 from benchmarks.operations import Work, stage_of, total, work_of_graph, work_of_model  # noqa: E402
@@ -301,3 +304,8 @@ def tiny_model(folder: Path, is_stream: bool) -> Path:
     random_bundle(config, folder)
     (folder / "config.yaml").write_text(yaml.safe_dump({"network": to_plain(config)}))
     return folder
+
+
+def test_what_is_measured_alone_runs_in_another_process_with_one_thread_of_opencv():
+    assert alone(os.getpid) != os.getpid()
+    assert alone(cv2.getNumThreads) == 1
