@@ -71,9 +71,9 @@ class _Lowering:
         self._made: dict[tuple[str, bool], str] = {}
 
     def run(self) -> None:
-
         unfit = {name for name in self._initializers if name in self._floats and not self._fits(name)}
         delicate = delicate_nodes(self._graph)
+        delicate = _float_products(self._graph, delicate, unfit & self._scales)
         nodes: list[onnx.NodeProto] = []
         for index, node in enumerate(self._graph.node):
             low = index not in delicate and _computes_low(node, self._initializers) and not unfit & set(node.input)
@@ -169,6 +169,22 @@ def delicate_nodes(graph: onnx.GraphProto) -> set[int]:
         if graph.node[index].op_type not in PRODUCTS:
             open_names.extend(graph.node[index].input)
     return found
+
+
+def _float_products(graph: onnx.GraphProto, floats: set[int], unfit: set[str]) -> set[int]:
+    """`floats`, nodes that stay float32, and all that must stay so with them: scales of one product's operands have one
+    type, so where one does not fit or is delicate, the product, its other operands' roundings and what shares those."""
+    makers = {name: index for index, node in enumerate(graph.node) for name in node.output}
+    groups = []
+    for index, node in enumerate(graph.node):
+        rounded = [k for name in node.input if (k := makers.get(name)) is not None]
+        rounded = [k for k in rounded if graph.node[k].op_type == "DequantizeLinear"]
+        if node.op_type in PRODUCTS and rounded:
+            groups.append({index, *rounded})
+    kept = floats | {k for k, node in enumerate(graph.node) if node.op_type in ROUNDINGS and unfit & set(node.input)}
+    while more := [group for group in groups if group & kept and not group <= kept]:
+        kept = kept.union(*more)
+    return kept
 
 
 def _computes_low(node: onnx.NodeProto, constants: Iterable[str]) -> bool:

@@ -156,3 +156,21 @@ def test_the_models_masks_stay_the_golden_ones_in_float16(folder):
     ours, golden = found["amodal"] > threshold, bundle.golden_outputs["amodal"] > threshold
     overlap = (ours & golden).sum((1, 2)) / (ours | golden).sum((1, 2))
     assert overlap.mean() >= 0.995
+
+
+def test_the_roundings_of_a_product_s_operands_stay_of_one_type():
+    """One operand's rounding also feeds a choice, so it is delicate: the product's other one goes with it."""
+    whole = {"zero": np.array(0, np.int8)}
+    constants = {**whole, "scale": np.array(0.1, np.float32), "w": np.ones((4, 4), np.int8)}
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["x8"]),
+        helper.make_node("DequantizeLinear", ["x8", "scale", "zero"], ["xr"]),
+        helper.make_node("DequantizeLinear", ["w", "scale", "zero"], ["wr"]),
+        helper.make_node("MatMul", ["xr", "wr"], ["y"]),
+        helper.make_node("ArgMax", ["xr"], ["k"], axis=1, keepdims=0),
+    ]
+    low = lowered(graph(nodes, {"y": TensorProto.FLOAT, "k": TensorProto.INT64}, constants, (4,)), "fp16")
+    kinds, product = types(low), next(node for node in low.graph.node if node.op_type == "MatMul")
+    makers = {name: node for node in low.graph.node for name in node.output}
+    assert [makers[name].op_type for name in product.input] == ["DequantizeLinear"] * 2
+    assert {kinds[makers[name].input[1]] for name in product.input} == {TensorProto.FLOAT}
