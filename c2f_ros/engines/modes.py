@@ -51,6 +51,31 @@ def make_mode(
     return Plain(graphs[-1])
 
 
+class HostEngine:
+    """What engines have in common whose graphs take and give arrays of the host; a subclass adds `name`."""
+
+    def __init__(self, manifest: Manifest, graphs: Sequence[Graph], slots: int) -> None:
+        self._mode = make_mode(manifest, graphs, slots)
+
+    def run(self, batch: Batch) -> MaskProbabilities:
+        return self._mode.run(batch)
+
+    def compute(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        return self._mode.compute(inputs)
+
+    def keep(self, serials: Collection[int]) -> None:
+        self._mode.keep(serials)
+
+    def reset(self) -> None:
+        self._mode.reset()
+
+    def state_bytes(self) -> tuple[int, int]:
+        return self._mode.state_bytes()
+
+    def close(self) -> None:
+        del self._mode
+
+
 class Plain:
     """Image models, and window models that see all frames anew: nothing is kept."""
 

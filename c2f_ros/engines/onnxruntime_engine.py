@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from c2f_ros.bundle import Arrays, Bundle
 from c2f_ros.contract import ContractError, GraphSpec, TensorSpec
-from c2f_ros.engines.modes import make_mode
+from c2f_ros.engines.modes import HostEngine
 from c2f_ros.engines.settings import DeviceSettings
-from c2f_ros.records import Batch, MaskProbabilities
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64"}
@@ -30,7 +29,7 @@ def why_not_cuda() -> str:
     return "the installed onnxruntime has no CUDA provider (pip install onnxruntime-gpu)"
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(HostEngine):
     """Sessions on the CPU with `threads` threads, deterministic: two runs on equal input and memory give equal bytes.
 
     cuda: None for the CPU, else the sessions run on the GPU, and never silently elsewhere. Both compute in fp32.
@@ -55,27 +54,9 @@ class OnnxRuntimeEngine:
         if cuda is not None:  # each session has memory of its own
             cuda = replace(cuda, memory_mb=cuda.memory_mb // len(manifest.graphs))
         graphs = [_Session(bundle.path(graph), graph, threads, cuda, watch) for graph in manifest.graphs]
-        self._mode = make_mode(manifest, graphs, slots)
+        super().__init__(manifest, graphs, slots)
         where = f"CPU, {threads} threads" if cuda is None else "CUDA"
         self.name = f"ONNX Runtime {onnxruntime.__version__} {where}"
-
-    def run(self, batch: Batch) -> MaskProbabilities:
-        return self._mode.run(batch)
-
-    def compute(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        return self._mode.compute(inputs)
-
-    def keep(self, serials: Collection[int]) -> None:
-        self._mode.keep(serials)
-
-    def reset(self) -> None:
-        self._mode.reset()
-
-    def state_bytes(self) -> tuple[int, int]:
-        return self._mode.state_bytes()
-
-    def close(self) -> None:
-        del self._mode
 
 
 class _Session:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from c2f_ros.bundle import Arrays, Bundle
 from c2f_ros.contract import ContractError, GraphSpec, TensorSpec
 from c2f_ros.engines.cpu_verdict import LARGE_BYTES
-from c2f_ros.engines.modes import make_mode
-from c2f_ros.records import Batch, MaskProbabilities
+from c2f_ros.engines.modes import HostEngine
 
 TELEMETRY = "openvino_telemetry"
 _telemetry = sys.modules.get(TELEMETRY)
@@ -36,7 +35,7 @@ more than 8 rows is hardly faster per row."""
 VERSION = openvino.__version__.partition("-")[0]
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(HostEngine):
     """Compiled graphs on the CPU with `threads` threads. Two runs on equal input and memory give equal bytes.
 
     precision: fp32, or bf16: inputs, outputs and states stay float32. Raises ContractError for another, and where the
@@ -49,27 +48,9 @@ class OpenVinoEngine:
         manifest = bundle.manifest
         core = openvino.Core()
         graphs = [_Graph(core, bundle.path(graph), graph, threads, precision) for graph in manifest.graphs]
-        self._mode = make_mode(manifest, graphs, slots)
+        super().__init__(manifest, graphs, slots)
         self.precision = precision
         self.name = f"OpenVINO {VERSION} CPU, {precision}, {threads} threads"
-
-    def run(self, batch: Batch) -> MaskProbabilities:
-        return self._mode.run(batch)
-
-    def compute(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        return self._mode.compute(inputs)
-
-    def keep(self, serials: Collection[int]) -> None:
-        self._mode.keep(serials)
-
-    def reset(self) -> None:
-        self._mode.reset()
-
-    def state_bytes(self) -> tuple[int, int]:
-        return self._mode.state_bytes()
-
-    def close(self) -> None:
-        del self._mode
 
 
 class _Graph:
