@@ -13,23 +13,42 @@ from numpy.typing import NDArray
 
 from c2f_ros.contract import CropSpec
 from c2f_ros.crops import cut_object
-from c2f_ros.following import Place, first_place, followed_crop, next_place, shown_share
+from c2f_ros.following import Place, first_place, followed_crop, next_place
 from c2f_ros.geometry import EMPTY_MASK, ByteArray, PlacedMask
-from c2f_ros.motion import Similarity, find_motions, small_gray
+from c2f_ros.motion import Expected, Similarity, find_motions, small_gray
 from c2f_ros.records import Observation
 
 MOSTLY = 0.75
-"""An object of whose extent more than this is seen is found by its box; of others two places are compared."""
+"""An object of which more than this is seen is found by its box; of others two places are compared."""
+STEADY = 0.4
+"""Objects of which more than this is seen tell what the camera did."""
+BACKGROUND_SHARE = 0.5
+"""Of the newest measurement in the background's velocity."""
+
+
+@dataclass(frozen=True)
+class Turning:
+    """What the camera's turning does to the image, pixels per second (x, y), up to a constant: the sum of what
+    everything moved by unexpectedly. background: velocity against that, None if it rests on nothing.
+
+    Objects' velocities are kept against it. So an unseen object moves along when a robot looks aside, and what a
+    camera that goes round things does to each of them, differently, stays in their own velocities.
+    """
+
+    velocity: tuple[float, float] = (0.0, 0.0)
+    background: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """What moved since the frame before: gray: of `small_gray`; moved: by key, where enough of an object was found."""
+    """What moved since the frame before: gray: of `small_gray`; moved: by key, where enough of an object was found;
+    scene: by `turning` alone, None where no two frames were compared."""
 
     stamp_ns: int
     gray: ByteArray
     moved: Mapping[str, Similarity]
     scene: Similarity | None
+    turning: Turning
 
 
 class Follower:
@@ -50,6 +69,7 @@ class Follower:
         self._gray: ByteArray | None = None
         self._labels: NDArray[np.integer] | None = None
         self._flow: Flow | None = None
+        self._turning, self._stamp_ns = Turning(), 0
         self.newest: Flow | None = None
 
     def forget(self, key: str) -> None:
@@ -97,14 +117,14 @@ class Follower:
         for key, mask in visible.items():
             place = self._places.get(key)
             if place is None:
-                self._places[key] = first_place(stamp_ns, mask.box)
+                self._places[key] = first_place(stamp_ns, mask)
             else:
-                self._places[key] = next_place(place, stamp_ns, mask.box, moved.get(key), scene)
+                self._places[key] = next_place(place, stamp_ns, mask, moved.get(key), scene)
         hidden = [key for key in self._places if key not in visible]
         for key in hidden:
             self._places[key] = next_place(self._places[key], stamp_ns, None, None, scene)
         self._gray, self._labels, self._seen, self._flow = flow.gray, labels, dict(visible), None
-        self.newest = flow
+        self._turning, self._stamp_ns, self.newest = flow.turning, stamp_ns, flow
         return [*visible, *sorted(hidden, key=lambda key: -self._places[key].seen_ns)]
 
     def cut(self, pixels: ByteArray, encoding: str, keys: Collection[str]) -> dict[str, Observation]:
@@ -123,24 +143,51 @@ class Follower:
     def _look(self, pixels: ByteArray, encoding: str, stamp_ns: int, visible: Mapping[str, PlacedMask] | None) -> Flow:
         """How everything moved since the last frame; sought once for `foresee` and `advance` of one frame."""
         if self._flow is None or self._flow.stamp_ns != stamp_ns:
-            gray = small_gray(pixels, encoding)
-            self._flow = Flow(stamp_ns, gray, *self._motions(gray, stamp_ns, visible))
+            self._flow = self._compared(small_gray(pixels, encoding), stamp_ns, visible)
         return self._flow
 
-    def _motions(
-        self, gray: ByteArray, stamp_ns: int, visible: Mapping[str, PlacedMask] | None
-    ) -> tuple[dict[str, Similarity], Similarity | None]:
+    def _compared(self, gray: ByteArray, stamp_ns: int, visible: Mapping[str, PlacedMask] | None) -> Flow:
         if self._gray is None or self._labels is None or self._gray.shape != gray.shape:
-            return {}, None
-        drifts = [self._drift(key, stamp_ns) for key in self._seen]
+            return Flow(stamp_ns, gray, {}, None, self._turning)
+        duration = max((stamp_ns - self._stamp_ns) * 1e-9, 1e-3)
+        expected = [*(self._expected(key, duration) for key in self._seen), self._of_background(duration)]
         boxes = [] if visible is None else [visible[key].box if key in visible else None for key in self._seen]
-        found, scene = find_motions(self._gray, gray, list(self._seen.values()), self._labels, drifts, boxes)
-        return {key: motion for key, motion in zip(self._seen, found, strict=True) if motion is not None}, scene
+        found = find_motions(self._gray, gray, list(self._seen.values()), self._labels, expected, boxes)
+        turning = self._turned(found.surprise, found.background, duration)
+        moved = {key: motion for key, motion in zip(self._seen, found.objects, strict=True) if motion is not None}
+        scene = Similarity(1.0, *(v * duration for v in turning.velocity))
+        return Flow(stamp_ns, gray, moved, scene, turning)
 
-    def _drift(self, key: str, stamp_ns: int) -> tuple[float, float] | None:
-        """How far the object should have moved against the scene since the last frame; None if not known."""
+    def _expected(self, key: str, duration: float) -> Expected | None:
+        """How the object should have moved since the last frame; None if not known."""
         place = self._places[key]
-        if not place.is_measured or shown_share(place.extent, self._seen[key].box) > MOSTLY:
+        if place.doubt is None:
             return None
-        duration = (stamp_ns - place.stamp_ns) * 1e-9
-        return place.velocity[0] * duration, place.velocity[1] * duration
+        share = place.shown_share(self._seen[key].area)
+        return Expected(place.center, self._moves(place.velocity, duration), share > STEADY, share <= MOSTLY)
+
+    def _of_background(self, duration: float) -> Expected | None:
+        if self._turning.background is None:
+            return None
+        return Expected(self._middle, self._moves(self._turning.background, duration), True, False)
+
+    def _moves(self, own: tuple[float, float], duration: float) -> tuple[float, float]:
+        turn = self._turning.velocity
+        return (own[0] + turn[0]) * duration, (own[1] + turn[1]) * duration
+
+    @property
+    def _middle(self) -> tuple[float, float]:
+        assert self._labels is not None
+        return self._labels.shape[1] / 2, self._labels.shape[0] / 2
+
+    def _turned(self, surprise: tuple[float, float], background: Similarity | None, duration: float) -> Turning:
+        x, y = (v + more / duration for v, more in zip(self._turning.velocity, surprise, strict=True))
+        before = self._turning.background
+        if background is None:
+            return Turning((x, y), before)
+        middle = self._middle
+        there = background.at(*middle)
+        own = (there[0] - middle[0]) / duration - x, (there[1] - middle[1]) / duration - y
+        if before is not None:
+            own = tuple(old + BACKGROUND_SHARE * (new - old) for old, new in zip(before, own, strict=True))
+        return Turning((x, y), own)

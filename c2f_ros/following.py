@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from c2f_ros.contract import CropSpec
-from c2f_ros.geometry import Box
+from c2f_ros.geometry import Box, PlacedMask
 from c2f_ros.motion import STILL, Similarity
 
 EXTENT_MEMORY_S = 3.0
@@ -19,11 +19,20 @@ EXTENT_GROWTH = 0.25
 """An edge of the extent moves outwards by at most this share of its size in a frame: upstream may merge objects."""
 EXTENT_SCALE = 1.5
 """The crop's side is at least this many times the extent's longer side."""
-VELOCITY_SHARE = 0.3
-"""Of the newest measurement in the velocity that is kept, if all of the extent is seen; less where less is: points on
-the sliver beside an occluder follow the occluder, and just these frames come before an object vanishes."""
+FLOW_ERROR, FLOW_ERROR_POWER = 0.01, 1.5
+"""Standard error of a measured step, in object sizes, where all of the object is seen; where a share is seen it is
+divided by that share to this power: points on the sliver beside an occluder follow the occluder, and just these
+frames come before an object vanishes."""
+WELL_SEEN = 0.6
+"""An object of which more than this is seen is where it was measured; its velocity is filtered all the same."""
+ACCELERATION = 0.35
+"""How fast an object's velocity becomes doubtful: object sizes per second, per square root of a second."""
 VELOCITY_MEMORY_S = 2.0
-"""An unseen object's own velocity fades with this time constant: then it moves like the scene."""
+"""An unseen object's own velocity fades with this time constant: then it moves only as the camera's turning says."""
+MOST_MEMORY_S = 8.0
+"""The most pixels that were seen of an object are forgotten with this time constant."""
+MOST_GROWTH = 1.6
+"""They grow by at most this factor in a frame: upstream may merge objects."""
 
 Extent = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels, fractions allowed."""
@@ -32,14 +41,15 @@ Extent = tuple[float, float, float, float]
 @dataclass(frozen=True)
 class Place:
     """Where a track is in a frame. anchor: takes pixels of the track's first frame to this one. velocity: of its centre
-    against the scene, pixels per second (x, y). is_measured: whether that rests on anything. seen_ns: stamp of
-    the last frame in which a pixel of it was visible."""
+    against the scene, pixels per second (x, y); doubt: its variance, None if it rests on nothing. most_pixels: the
+    most that were seen of it, at its size now. seen_ns: stamp of the last frame in which a pixel of it was visible."""
 
     stamp_ns: int
     extent: Extent
     anchor: Similarity
     velocity: tuple[float, float]
-    is_measured: bool
+    doubt: float | None
+    most_pixels: float
     seen_ns: int
 
     @property
@@ -47,36 +57,74 @@ class Place:
         left, top, right, bottom = self.extent
         return (left + right) / 2, (top + bottom) / 2
 
+    @property
+    def size(self) -> float:
+        """The longer side of its extent, at least 8."""
+        left, top, right, bottom = self.extent
+        return max(right - left, bottom - top, 8.0)
 
-def first_place(stamp_ns: int, visible: Box) -> Place:
+    def shown_share(self, pixels: int) -> float:
+        """Which share of the most that was seen of it so many visible pixels are, 0..1."""
+        return min(1.0, pixels / max(self.most_pixels, 1.0))
+
+
+def first_place(stamp_ns: int, visible: PlacedMask) -> Place:
     """A track's place in its first frame."""
-    return Place(stamp_ns, _edges(visible), STILL, (0.0, 0.0), False, stamp_ns)
+    return Place(stamp_ns, _edges(visible.box), STILL, (0.0, 0.0), None, visible.area, stamp_ns)
 
 
 def next_place(
-    place: Place, stamp_ns: int, visible: Box | None, motion: Similarity | None, scene: Similarity | None
+    place: Place, stamp_ns: int, visible: PlacedMask | None, motion: Similarity | None, scene: Similarity | None
 ) -> Place:
-    """The track's place in the next frame. visible: None if no pixel of it is seen; motion, scene: of
-    `find_motions`. Without a motion of its own it moves like the scene and on with its own velocity."""
+    """The track's place in the next frame. visible: None if no pixel of it is seen; motion: its own, of `find_motions`;
+    scene: what moves everything, of `Follower`.
+
+    A Kalman filter on the velocity: without a motion of its own the object moves with the scene and on with its own
+    velocity; with one as measured, as far as that can be trusted, which is by how much of it is seen.
+    """
     duration = max((stamp_ns - place.stamp_ns) * 1e-9, 1e-3)
-    behind = scene or STILL
+    pixels = 0 if visible is None else visible.area
     x, y = place.center
-    velocity, is_measured = place.velocity, place.is_measured
-    if motion is None:
-        fading = math.exp(-(place.stamp_ns - place.seen_ns) * 1e-9 / VELOCITY_MEMORY_S)
-        step = Similarity(behind.scale, behind.dx + velocity[0] * fading * duration,
-                          behind.dy + velocity[1] * fading * duration)  # fmt: skip
-    else:
-        step = motion
-        own, other = motion.at(x, y), behind.at(x, y)
-        measured = ((own[0] - other[0]) / duration, (own[1] - other[1]) / duration)
-        share = VELOCITY_SHARE * shown_share(place.extent, visible) if is_measured else 1.0
-        velocity = tuple(old + share * (new - old) for old, new in zip(velocity, measured, strict=True))
-        is_measured = True
-    moved = _moved(place.extent, step)
-    extent = moved if visible is None else _renewed(moved, _edges(visible), math.exp(-duration / EXTENT_MEMORY_S))
+    drawn = (0.0, 0.0) if scene is None else _shift(scene, x, y)
+    fading = math.exp(-(place.stamp_ns - place.seen_ns) * 1e-9 / VELOCITY_MEMORY_S)
+    velocity, doubt = place.velocity, place.doubt
+    if doubt is not None:
+        doubt += (ACCELERATION * place.size) ** 2 * duration
+    step, scale = _plus(drawn, velocity, fading * duration), 1.0
+    if motion is not None:
+        share = place.shown_share(pixels)
+        error = (FLOW_ERROR * place.size / max(share, 0.02) ** FLOW_ERROR_POWER / duration) ** 2
+        surprise = _plus(_shift(motion, x, y), step, -1)
+        gain = 1.0 if doubt is None else _gain(math.hypot(*surprise) / duration, doubt, error, share)
+        step = _plus(step, surprise, 1.0 if share > WELL_SEEN else gain)
+        velocity = _plus(velocity, surprise, gain / duration)
+        doubt = error if doubt is None else (1 - gain) * doubt
+        scale = motion.scale if share > WELL_SEEN else motion.scale**gain
+    moving = Similarity(scale, x + step[0] - scale * x, y + step[1] - scale * y)
+    extent = _moved(place.extent, moving)
+    most = place.most_pixels * scale**2
+    if visible is not None:
+        extent = _renewed(extent, _edges(visible.box), math.exp(-duration / EXTENT_MEMORY_S))
+        most = max(most * math.exp(-duration / MOST_MEMORY_S), min(pixels, MOST_GROWTH * most))
     seen_ns = place.seen_ns if visible is None else stamp_ns
-    return Place(stamp_ns, extent, step.after(place.anchor), velocity, is_measured, seen_ns)
+    return Place(stamp_ns, extent, moving.after(place.anchor), velocity, doubt, most, seen_ns)
+
+
+def _gain(surprise: float, doubt: float, error: float, share: float) -> float:
+    """Which share of a surprise (pixels per second) is believed: Kalman's, less where it is larger than doubt and
+    error (variances) explain, unless all of the object is seen."""
+    allowed = math.sqrt(doubt + error) / max(1 - share, 1e-3)
+    return doubt / (doubt + error) / max(1.0, surprise / allowed)
+
+
+def _shift(motion: Similarity, x: float, y: float) -> tuple[float, float]:
+    """How far (x, y) goes."""
+    there = motion.at(x, y)
+    return there[0] - x, there[1] - y
+
+
+def _plus(first: tuple[float, float], second: tuple[float, float], times: float) -> tuple[float, float]:
+    return first[0] + times * second[0], first[1] + times * second[1]
 
 
 def followed_crop(place: Place, visible: Box | None, height: int, width: int, crop: CropSpec) -> Box:
@@ -123,12 +171,6 @@ def _renewed(moved: Extent, seen: Extent, kept: float) -> Extent:
     low = (_low(old, new, kept, wide) for old, new in zip(moved[:2], seen[:2], strict=True))
     high = (-_low(-old, -new, kept, wide) for old, new in zip(moved[2:], seen[2:], strict=True))
     return (*low, *high)
-
-
-def shown_share(extent: Extent, visible: Box | None) -> float:
-    """Share of an extent that the box of visible pixels covers, 0..1; 1 where nothing is known."""
-    area = (extent[2] - extent[0]) * (extent[3] - extent[1])
-    return 1.0 if visible is None else min(1.0, visible.width * visible.height / max(area, 1.0))
 
 
 def _low(old: float, new: float, kept: float, most: float) -> float:

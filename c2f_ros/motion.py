@@ -32,6 +32,9 @@ SAME_SIZE, MOST_APART = 0.1, 0.15
 """A box of visible pixels whose sides changed by less than the first share went where its object went. Flow that says
 otherwise by more than the second share of the box's longer side has found a repetition of the texture."""
 
+FEW = 4
+"""Objects that tell what the camera did."""
+
 _TO_GRAY = {
     "rgb8": cv2.COLOR_RGB2GRAY,
     "bgr8": cv2.COLOR_BGR2GRAY,
@@ -67,6 +70,17 @@ class Similarity:
 STILL = Similarity()
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """How something should have moved since the frame before: its middle (x, y) by `shift`, in pixels. is_steady: it is
+    followed well enough to tell what the camera did. is_sliver: little of it is seen."""
+
+    middle: tuple[float, float]
+    shift: tuple[float, float]
+    is_steady: bool
+    is_sliver: bool
+
+
 def small_gray(pixels: ByteArray, encoding: str) -> ByteArray:
     """uint8 [h, w]: the image [H, W, C] in gray, its longer side at most `LONGEST`.
 
@@ -85,24 +99,30 @@ def small_gray(pixels: ByteArray, encoding: str) -> ByteArray:
     return cv2.resize(gray, size, interpolation=cv2.INTER_LINEAR)
 
 
+@dataclass(frozen=True)
+class Motions:
+    """How each object and the background moved, None where too little was found again; surprise: what all that is
+    followed steadily moved by beyond what was expected of it, in pixels (x, y): the camera turned."""
+
+    objects: list[Similarity | None]
+    background: Similarity | None
+    surprise: tuple[float, float]
+
+
 def find_motions(
     before: ByteArray,
     now: ByteArray,
     seen: Sequence[PlacedMask],
     labels: NDArray[np.integer],
-    drifts: Sequence[tuple[float, float] | None] = (),
+    expected: Sequence[Expected | None] = (),
     boxes: Sequence[Box | None] = (),
-) -> tuple[list[Similarity | None], Similarity | None]:
-    """How each object moved, and the scene; None where too little was found again.
-
-    The scene's motion is a shift, the median over objects and background: what the camera's motion does to things at
-    about the objects' distance. (The background's own is that of things far behind: under a camera that circles a
-    cluster it misleads hidden objects.)
+) -> Motions:
+    """What moved between two frames.
 
     before, now: of `small_gray`, equal shapes. seen: the objects' visible masks in the frame before, in pixels of the
-    whole image; labels [H, W] of that frame, 0 where no instance is. drifts: how each object should have moved against
-    the scene, in pixels (x, y), None where nothing is known. It matters for slivers at an occluder's edge: sought
-    from afar, their points follow the occluder; sought from where they should be, they are found.
+    whole image; labels [H, W] of that frame, 0 where no instance is. expected: of each object, then of the background,
+    None where nothing is. It matters for slivers at an occluder's edge: sought from afar, their points follow the
+    occluder; sought from where they should be, they are found.
     boxes: of the objects' visible pixels now, None where there are none: such an object is not sought, the others
     are sought from where their boxes went, however far. () where nothing is known.
     """
@@ -111,21 +131,35 @@ def find_motions(
         sets = [part if box is not None else NO_POINTS for part, box in zip(sets, boxes, strict=True)]
     points = _Points.of([*sets, background_points(labels, BACKGROUND_POINTS)])
     if not points.is_set.any():
-        return [None] * len(seen), None
+        return Motions([None] * len(seen), None, (0.0, 0.0))
     flow = _Flow(before, now, before.shape[1] / labels.shape[1], labels.shape)
     found = _first_search(flow, points, seen, boxes)
     motions = fit_similarities(points.at, found.at, found.is_found)
     if boxes:
         motions[:-1] = [_as_box_went(*one) for one in zip(motions[:-1], seen, boxes, strict=True)]
-    scene = _scene(motions, seen, labels.shape)
-    rows = [row for row, drift in enumerate(drifts) if drift is not None and points.is_set[row].any()]
+    surprise = _surprise(motions, expected)
+    rows = [row for row, one in enumerate(expected) if one is not None and one.is_sliver and points.is_set[row].any()]
     if rows:
-        shift = np.array([drifts[row] for row in rows]) + ((0.0, 0.0) if scene is None else (scene.dx, scene.dy))
+        shift = np.array([expected[row].shift for row in rows]) + surprise  # type: ignore[union-attr]
         better = _second_search(flow, points.part(rows), found.part(rows), shift)
-        motions = [*motions]
         for row, motion in zip(rows, better, strict=True):
             motions[row] = motion or motions[row]
-    return motions[:-1], scene
+    return Motions(motions[:-1], motions[-1], surprise)
+
+
+def _surprise(motions: Sequence[Similarity | None], expected: Sequence[Expected | None]) -> tuple[float, float]:
+    """The median, over all that is steady, of what its middle moved by beyond what was expected.
+
+    The background, the last, counts twice beside fewer than `FEW` objects: one that is pushed is not the camera.
+    """
+    beyond: list[list[float]] = []
+    for motion, one in zip(motions, expected, strict=False):
+        if motion is not None and one is not None and one.is_steady:
+            there = motion.at(*one.middle)
+            beyond.append([there[axis] - one.middle[axis] - one.shift[axis] for axis in (0, 1)])
+    if beyond and len(beyond) <= FEW and expected[-1] is not None and motions[-1] is not None:
+        beyond.append(beyond[-1])
+    return (median(b[0] for b in beyond), median(b[1] for b in beyond)) if beyond else (0.0, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,22 +269,6 @@ def _as_box_went(motion: Similarity | None, mask: PlacedMask, new: Box | None) -
     if change > SAME_SIZE or apart <= max(2.0, MOST_APART * max(old.width, old.height)):
         return motion
     return Similarity(1.0, *step)
-
-
-def _scene(
-    motions: Sequence[Similarity | None], seen: Sequence[PlacedMask], size: tuple[int, ...]
-) -> Similarity | None:
-    """The median shift of objects, each at its middle, and of the background, at the image's, which counts twice.
-
-    motions: of `seen`, then of the background."""
-    middles = [((m.box.x0 + m.box.x1) / 2, (m.box.y0 + m.box.y1) / 2) for m in seen]
-    middles += [(size[1] / 2, size[0] / 2)] * 2
-    given = zip([*motions, motions[-1]], middles, strict=True)
-    ends = [(motion.at(*middle), middle) for motion, middle in given if motion is not None]
-    if not ends:
-        return None
-    x, y = (median(end[axis] - start[axis] for end, start in ends) for axis in (0, 1))
-    return Similarity(1.0, x, y)
 
 
 def fit_similarity(before: FloatArray, now: FloatArray) -> Similarity | None:

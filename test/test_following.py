@@ -1,10 +1,11 @@
 import math
 
+import numpy as np
 import pytest
 
 from c2f_ros.contract import CropSpec
 from c2f_ros.following import alignment, first_place, followed_crop, next_place
-from c2f_ros.geometry import Box
+from c2f_ros.geometry import Box, PlacedMask
 from c2f_ros.motion import STILL, Similarity
 
 CROP = CropSpec("followed", 64, 2.0, 0.2)
@@ -12,15 +13,19 @@ FRAME = 100_000_000
 SEEN = Box(40, 50, 60, 90)
 
 
+def shown(box):
+    return PlacedMask(box, np.ones((box.height, box.width), bool))
+
+
 def test_the_first_crop_is_the_square_around_what_is_seen():
-    place = first_place(0, SEEN)
+    place = first_place(0, shown(SEEN))
     assert followed_crop(place, SEEN, 200, 300, CROP) == Box(10, 30, 90, 110)
 
 
 def test_a_partly_hidden_object_keeps_its_extent_and_its_crop_stays_where_it_was():
-    place = first_place(0, SEEN)
+    place = first_place(0, shown(SEEN))
     part = Box(40, 50, 45, 60)
-    place = next_place(place, FRAME, part, STILL, STILL)
+    place = next_place(place, FRAME, shown(part), STILL, STILL)
     left, top, right, bottom = place.extent
     assert (left, top) == (40, 50)
     assert 59 < right <= 60 and 88 < bottom <= 90
@@ -30,13 +35,14 @@ def test_a_partly_hidden_object_keeps_its_extent_and_its_crop_stays_where_it_was
 
 
 def test_a_small_object_s_crop_has_the_least_side():
-    place = first_place(0, Box(5, 5, 7, 8))
+    place = first_place(0, shown(Box(5, 5, 7, 8)))
     assert followed_crop(place, Box(5, 5, 7, 8), 200, 300, CROP).width == 40
 
 
 def test_an_unseen_object_moves_on_with_its_own_velocity_over_the_scene():
-    place = first_place(0, SEEN)
-    place = next_place(place, FRAME, Box(44, 50, 64, 90), Similarity(1.0, 4.0, 0.0), Similarity(1.0, 1.0, 0.0))
+    place = first_place(0, shown(SEEN))
+    seen = shown(Box(44, 50, 64, 90))
+    place = next_place(place, FRAME, seen, Similarity(1.0, 4.0, 0.0), Similarity(1.0, 1.0, 0.0))
     assert place.velocity == pytest.approx((30.0, 0.0)) and place.seen_ns == FRAME
     hidden = next_place(place, 2 * FRAME, None, None, Similarity(1.0, 1.0, 0.0))
     assert hidden.center[0] - place.center[0] == pytest.approx(4.0)
@@ -45,9 +51,51 @@ def test_an_unseen_object_moves_on_with_its_own_velocity_over_the_scene():
     assert later.center[0] - hidden.center[0] == pytest.approx(1 + 3 * math.exp(-0.05))
 
 
+def running(frames=6):
+    """The place of an object that ran to the right by 4 pixels a frame, all of it seen."""
+    place = first_place(0, shown(SEEN))
+    for frame in range(1, frames):
+        seen = shown(Box(40 + 4 * frame, 50, 60 + 4 * frame, 90))
+        place = next_place(place, frame * FRAME, seen, Similarity(1.0, 4.0, 0.0), STILL)
+    return place
+
+
+def test_a_sliver_that_seems_to_stand_still_does_not_stop_its_object():
+    """Points on the sliver beside a still occluder are found where they were; nearly nothing is seen of the object."""
+    place = running()
+    after = next_place(place, 6 * FRAME, shown(Box(64, 50, 65, 90)), STILL, STILL)
+    assert after.center[0] - place.center[0] > 2.5
+    assert after.velocity[0] == pytest.approx(40.0, abs=4.0)
+
+
+def test_an_object_that_is_wholly_seen_moves_as_it_was_measured_even_if_it_stops_at_once():
+    place = running()
+    stopped = next_place(place, 6 * FRAME, shown(Box(60, 50, 80, 90)), STILL, STILL)
+    assert stopped.anchor.at(50.0, 70.0)[0] - place.anchor.at(50.0, 70.0)[0] == pytest.approx(0.0, abs=1e-6)
+    assert 0 < stopped.velocity[0] < 20
+
+
+def test_doubt_grows_while_nothing_is_measured_and_shrinks_with_every_measurement():
+    place = running()
+    hidden = next_place(place, 6 * FRAME, None, None, STILL)
+    longer = next_place(hidden, 7 * FRAME, None, None, STILL)
+    assert place.doubt < hidden.doubt < longer.doubt
+    again = next_place(longer, 8 * FRAME, shown(Box(72, 50, 92, 90)), Similarity(1.0, 4.0, 0.0), STILL)
+    assert again.doubt < longer.doubt
+
+
+def test_the_most_that_was_seen_grows_step_by_step_and_is_forgotten_slowly():
+    place = running()
+    assert place.most_pixels == 800
+    half = next_place(place, 6 * FRAME, shown(Box(64, 50, 74, 90)), STILL, STILL)
+    assert 780 < half.most_pixels < 800 and half.shown_share(400) == pytest.approx(0.5, abs=0.02)
+    merged = next_place(place, 6 * FRAME, shown(Box(0, 0, 200, 200)), STILL, STILL)
+    assert merged.most_pixels == pytest.approx(1.6 * 800)
+
+
 def test_an_extent_grows_step_by_step_when_upstream_merges_objects():
-    place = first_place(0, SEEN)
-    place = next_place(place, FRAME, Box(0, 50, 200, 90), STILL, STILL)
+    place = first_place(0, shown(SEEN))
+    place = next_place(place, FRAME, shown(Box(0, 50, 200, 90)), STILL, STILL)
     assert place.extent == pytest.approx((30.0, 50.0, 70.0, 90.0))
 
 
@@ -77,6 +125,6 @@ def test_alignment_composes_over_frames_that_were_not_inferred():
 @pytest.mark.parametrize(("high", "unit"), [(30, 1), (63, 1), (97, 2), (181, 4), (350, 8)])
 def test_the_side_of_a_large_crop_can_be_halved_until_it_is_near_the_crop_s_size(high, unit):
     seen = Box(0, 0, 10, high)
-    crop = followed_crop(first_place(0, seen), seen, 100, 100, CROP)
+    crop = followed_crop(first_place(0, shown(seen)), seen, 100, 100, CROP)
     assert crop.width % unit == 0 and crop.width // unit < 2 * CROP.size
     assert abs(crop.width - 2 * high) <= unit / 2

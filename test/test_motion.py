@@ -8,6 +8,7 @@ from c2f_ros.motion import (
     MOST_APART,
     OBJECT_POINTS,
     STILL,
+    Expected,
     Similarity,
     find_motions,
     fit_similarity,
@@ -59,18 +60,17 @@ def test_objects_and_background_are_found_to_move_apart(height, width):
     now[moved] = front[box]
     mask = np.zeros((height, width), bool)
     mask[box] = True
-    (found,), background = find_motions(
-        small_gray(before, "rgb8"), small_gray(now, "rgb8"), [place(mask)], mask.astype(np.uint8)
-    )
+    grays = small_gray(before, "rgb8"), small_gray(now, "rgb8")
+    found = find_motions(*grays, [place(mask)], mask.astype(np.uint8))
     x, y = width / 2, height / 2
-    assert found.at(x, y) == pytest.approx((x - by, y + on), abs=1.0)
-    assert background.at(x, y) == pytest.approx((x + 2, y), abs=1.0)
+    assert found.objects[0].at(x, y) == pytest.approx((x - by, y + on), abs=1.0)
+    assert found.background.at(x, y) == pytest.approx((x + 2, y), abs=1.0)
 
 
 def test_objects_without_a_pixel_and_frames_without_texture_have_no_wrong_motion():
     flat = np.full((60, 80), 128, np.uint8)
-    found, _ = find_motions(flat, flat, [EMPTY_MASK], np.zeros((60, 80), np.uint8))
-    assert found == [None]
+    found = find_motions(flat, flat, [EMPTY_MASK], np.zeros((60, 80), np.uint8))
+    assert found.objects == [None]
 
 
 @pytest.mark.parametrize(("encoding", "channels"), [("rgb8", 3), ("bgra8", 4), ("mono8", 0)])
@@ -93,8 +93,9 @@ def test_a_sliver_beside_an_occluder_is_found_where_it_should_be_not_dragged_alo
 
     (before, labels), (now, _) = shown(136), shown(146)
     seen = [place(labels == 1), place(labels == 2)]
-    (dragged, _), _ = find_motions(before, now, seen, labels)
-    (found, still), _ = find_motions(before, now, seen, labels, [(11.0, 0.0), None])
+    dragged, _ = find_motions(before, now, seen, labels).objects
+    expected = Expected((148.0, 100.0), (11.0, 0.0), is_steady=False, is_sliver=True)
+    found, still = find_motions(before, now, seen, labels, [expected, None, None]).objects
     assert abs(dragged.at(148.0, 100.0)[0] - 158.0) > 4.0
     assert found.at(148.0, 100.0)[0] == pytest.approx(158.0, abs=1.0)
     assert still.at(200.0, 96.0) == pytest.approx((200.0, 96.0), abs=0.5)
@@ -112,23 +113,38 @@ def test_an_object_that_is_seen_far_away_is_sought_where_its_box_went():
 
     (before, labels), (now, later) = shown(60), shown(160)
     seen, boxes = [place(labels == 1)], [place(later == 1).box]
-    (lost,), _ = find_motions(before, now, seen, labels)
-    (found,), _ = find_motions(before, now, seen, labels, (), boxes)
+    (lost,) = find_motions(before, now, seen, labels).objects
+    (found,) = find_motions(before, now, seen, labels, (), boxes).objects
     assert lost is None or abs(lost.at(84.0, 94.0)[0] - 184.0) > 20.0
     assert found.at(84.0, 94.0) == pytest.approx((184.0, 94.0), abs=0.5)
 
 
-def test_what_is_not_seen_any_more_is_not_sought_and_the_scene_is_that_of_the_rest():
+def test_what_is_not_seen_any_more_is_not_sought():
     height, width = 120, 200
     back = textured(height, width + 20)
     before, now = (small_gray(np.ascontiguousarray(back[:, x : x + width]), "rgb8") for x in (4, 0))
     labels = np.zeros((height, width), np.uint8)
     labels[40:80, 60:100], labels[40:80, 120:160] = 1, 2
     seen = [place(labels == 1), place(labels == 2)]
-    found, scene = find_motions(before, now, seen, labels, (), [None, Box(124, 40, 164, 80)])
-    assert found[0] is None
-    assert found[1].at(140.0, 60.0) == pytest.approx((144.0, 60.0), abs=0.3)
-    assert scene.at(0.0, 0.0) == pytest.approx((4.0, 0.0), abs=0.3)
+    found = find_motions(before, now, seen, labels, (), [None, Box(124, 40, 164, 80)])
+    assert found.objects[0] is None
+    assert found.objects[1].at(140.0, 60.0) == pytest.approx((144.0, 60.0), abs=0.3)
+
+
+def test_what_all_that_is_steady_moved_by_unexpectedly_is_the_surprise():
+    """Everything moves by 4 columns. One object was expected to move by 3, the background by 3; a sliver's expectation
+    and that of an object that is not steady do not count."""
+    height, width = 120, 200
+    back = textured(height, width + 20)
+    before, now = (small_gray(np.ascontiguousarray(back[:, x : x + width]), "rgb8") for x in (4, 0))
+    labels = np.zeros((height, width), np.uint8)
+    labels[40:80, 60:100], labels[40:80, 120:160] = 1, 2
+    seen = [place(labels == 1), place(labels == 2)]
+    steady, unsteady = (Expected((80.0, 60.0), (dx, 0.0), dx == 3.0, False) for dx in (3.0, -9.0))
+    background = Expected((100.0, 60.0), (3.0, 0.0), True, False)
+    found = find_motions(before, now, seen, labels, [steady, unsteady, background])
+    assert found.surprise == pytest.approx((1.0, 0.0), abs=0.3)
+    assert find_motions(before, now, seen, labels).surprise == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -138,7 +154,7 @@ def test_flow_that_leads_far_from_a_box_that_kept_its_size_is_not_believed(seed)
     labels = np.zeros((160, 320), np.uint8)
     labels[40:80, 100:140] = 1
     grays = small_gray(before, "rgb8"), small_gray(now, "rgb8")
-    (found,), _ = find_motions(*grays, [place(labels == 1)], labels, (), [Box(132, 40, 172, 80)])
+    (found,) = find_motions(*grays, [place(labels == 1)], labels, (), [Box(132, 40, 172, 80)]).objects
     assert found is None or found.at(120.0, 60.0) == pytest.approx((152.0, 60.0), abs=MOST_APART * 40)
 
 

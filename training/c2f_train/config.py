@@ -141,12 +141,14 @@ class NetworkLossConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The losses of stage 1 and of the others. flicker: weight of how much the error of a model with memory changes
-    from a frame to the next, laid over each other."""
+    """The losses of stage 1 and of the others; the rest are weights in the memory stage. flicker: how much the error of
+    a model with memory changes from a frame to the next, laid over each other. hidden: 1 - soft IoU of hidden parts.
+    """
 
     tokenizer: TokenizerLossConfig
     network: NetworkLossConfig
     flicker: float = 0.0
+    hidden: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,8 @@ class DataConfig:
 class UnrollConfig:
     """How tracks are drawn for a model with memory.
 
-    frames: through which a track is followed; of these the last `graded` are trained, the ones before fill the memory.
+    frames: through which a track is followed at most; the last `graded` are trained, none to all of those before them
+    are there to fill the memory. forget_share: of the trained frames, those before which a track's memory is emptied.
     stride: every n-th frame is taken, n up to this; gap_share: chance of a longer step. ragged_tracks: share of tracks
     whose visible masks are changed as `augment` says. fault_share: share of tracks with a segmenter's faults
     (`upstream.py`). lost_share: share of tracks whose measured motion is wrong, by up to `lost_by` of the crop's side
@@ -154,11 +155,13 @@ class UnrollConfig:
     unsegmented_fraction: float
     scale_jitter: float
     shift_jitter: float
+    forget_share: float = 0.0
 
     def __post_init__(self) -> None:
         _require(1 <= self.graded <= self.frames, "unroll.graded", self.graded, f"1 to {self.frames} (unroll.frames)")
         _require(self.stride >= 1, "unroll.stride", self.stride, "at least 1")
-        for key in ("gap_share", "ragged_tracks", "fault_share", "lost_share", "lost_by", "unsegmented_fraction"):
+        shares = ("gap_share", "ragged_tracks", "fault_share", "lost_share", "unsegmented_fraction", "forget_share")
+        for key in (*shares, "lost_by"):
             _require(0 <= getattr(self, key) <= 1, f"unroll.{key}", getattr(self, key), "0 to 1")
 
 

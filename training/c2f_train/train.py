@@ -89,7 +89,9 @@ def _leave_out_memory(plain: dict[str, Any]) -> None:
     for key in ("unroll", "memory_stage"):
         plain.pop(key, None)
     plain["network"].pop("memory", None)
-    plain["loss"].pop("flicker", None) if isinstance(plain["loss"], dict) else None
+    if isinstance(plain["loss"], dict):
+        for key in ("flicker", "hidden"):
+            plain["loss"].pop(key, None)
     plain["data"].pop("tracks", None)
     plain["crop"] = {**plain["crop"], "rule": plain["crop"]["rule"].replace("followed", "square")}
 

@@ -17,7 +17,7 @@ from c2f_train.fitting.adversarial import (
     discriminator_loss,
     generator_loss,
 )
-from c2f_train.fitting.losses import coverage_loss, draw_masking, mask_loss, network_loss, token_loss
+from c2f_train.fitting.losses import coverage_loss, draw_masking, hidden_loss, mask_loss, network_loss, token_loss
 from c2f_train.fitting.optimizer import PublishedAdamW, learning_rate, optimizer_groups, rate_share
 from c2f_train.fitting.perceptual import VGG16, WIDTHS, Lpips, PyramidLoss, make_perceptual
 from c2f_train.fitting.weights import load_pretrained, tensors_of
@@ -114,6 +114,20 @@ def test_a_perfect_mask_costs_almost_nothing_and_a_wrong_one_much():
     values = (target - 3.0).requires_grad_()
     coverage_loss(values, target, 0.5).sum().backward()
     assert (values.grad != 0).all(), "outside 0..1 there is still a gradient"
+
+
+def test_the_hidden_loss_looks_at_the_hidden_part_alone_and_at_objects_that_have_one():
+    amodal = torch.zeros(3, 1, 16, 16)
+    amodal[..., 2:12, 2:12] = 1
+    visible = amodal.clone()
+    visible[0, ..., 7:12, :] = 0
+    visible[1, ..., 11:12, 2:4] = 0  # 2 of 100 pixels
+    whole, as_seen = ((mask * 2 - 1) * 20 for mask in (amodal, visible))
+    assert hidden_loss(whole, amodal, visible) == pytest.approx([0, 0, 0], abs=1e-4)
+    lost = hidden_loss(as_seen, amodal, visible)
+    assert lost[0] > 0.9 and lost[1:].tolist() == [0, 0]
+    spilled = torch.where(visible == 0, 20.0, -20.0)  # all that is not seen, nothing of what is
+    assert hidden_loss(spilled, amodal, visible)[0] == pytest.approx(1 - (50 + 1) / (256 - 50 + 1), abs=1e-4)
 
 
 def network_loss_config(**changes):

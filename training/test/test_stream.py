@@ -8,7 +8,7 @@ from tiny_clips import UNROLL, memory_config, moving_store
 
 from c2f_ros.contract import ContractError
 from c2f_train.fitting import loop
-from c2f_train.fitting.memory_stage import begin_with, kept_memory
+from c2f_train.fitting.memory_stage import begin_with, forgotten, kept_memory
 from c2f_train.model.config import MemoryConfig
 from c2f_train.model.network import C2FNetwork
 from c2f_train.model.stream import MOST_LOGIT, TRUST_KEPT, Memory, StreamNetwork, lay_over, make_network
@@ -214,15 +214,30 @@ def test_the_memory_stage_trains_what_has_a_memory_and_resumes_to_the_same_weigh
 def test_frames_that_only_fill_the_memory_have_no_gradient():
     from c2f_train.fitting.memory_stage import MemoryObjective
 
-    config = memory_config()
+    config = replace(memory_config(), unroll=replace(UNROLL, graded=1))
     network = network_of(BOTH)
     network.freeze_tokenizer()
     image, masks, warp = clip(3)
     image.requires_grad_(True)
-    objective = MemoryObjective(network, config, graded=1, consistency=0.3)
+    objective = MemoryObjective(network, config)
     terms = objective(image, masks, masks[:, :, :1], masks[:, :, :1], warp[None].repeat(3, 1, 1))
     terms["total"].backward()
     assert image.grad[:2].abs().max() == 0 and image.grad[2].abs().max() > 0
+
+
+def test_a_forgotten_memory_is_that_of_an_object_just_met_and_the_others_keep_theirs():
+    network = network_of(ALL)
+    image, masks, warp = clip(3)
+    with torch.no_grad():
+        memory = network.empty_memory(2)
+        for t in range(2):
+            memory = kept_memory(network.step(image[t], masks[t], warp, memory), memory)
+        lost = forgotten(memory, torch.tensor([True, False]))
+        found, kept, new = (
+            network.step(image[2], masks[2], warp, m).prediction.amodal for m in (lost, memory, network.empty_memory(2))
+        )
+    assert torch.allclose(found[0], new[0], atol=1e-5) and torch.equal(found[1], kept[1])
+    assert not torch.allclose(found[0], kept[0], atol=1e-3)
 
 
 def test_the_stages_before_it_are_the_image_model_s_own(tmp_path):

@@ -30,7 +30,7 @@ from c2f_ros.records import SourceFrame
 from c2f_train.data.samples import visible_masks
 from c2f_train.data.training_sources import Source, read_sequence, sequence_names
 
-VERSION = 4
+VERSION = 5
 AHEAD = 4
 FOLLOWED = CropSpec("followed", 64, 2.0, 0.0)
 KEEP_S = 10.0
@@ -113,7 +113,7 @@ class ClipStore:
         return _similarity(self.arrays.motion[row]) if self.arrays.seen[row] else None
 
     def scene(self, frame: int) -> Similarity | None:
-        """The same of the scene."""
+        """The same of the scene, by the camera's turning."""
         return _similarity(self.arrays.scene[frame])
 
 

@@ -177,11 +177,11 @@ def _cut_track(
         stamp = int(store.arrays.stamp_ns[frame])
         if at is None:
             truth = store.visible(frame, index)
-            at = first_place(stamp, given or truth.box)
+            at = first_place(stamp, truth if given is None else shown)
         elif frame != before:
             motions = [None if given is None else store.motion(k, index) for k in range(before + 1, frame + 1)]
             behind = [store.scene(k) for k in range(before + 1, frame + 1)]
-            at = next_place(at, stamp, given, _composed(motions), _composed(behind))
+            at = next_place(at, stamp, None if given is None else shown, _composed(motions), _composed(behind))
         if crop.rule == "followed":
             new_box = _jittered(followed_crop(at, given, *labels.shape, crop), jitter)
         elif given is not None or t == 0:

@@ -11,6 +11,9 @@ from torch import Tensor
 from c2f_train.config import NetworkLossConfig, TokenizerLossConfig
 from c2f_train.model.network import Prediction
 
+LEAST_HIDDEN = 0.05
+"""Objects of which a smaller share is hidden have no `hidden_loss`."""
+
 
 def soft_iou(coverage: Tensor, target: Tensor) -> Tensor:
     """Intersection over union of two coverages [B, 1, S, S], plus one pixel on either side: [B]."""
@@ -35,6 +38,15 @@ def coverage_loss(values: Tensor, target: Tensor, iou_weight: float) -> Tensor:
     """
     values = values.float()
     return (values - target).abs().mean((1, 2, 3)) + iou_weight * (1 - soft_iou(values.clamp(0.0, 1.0), target))
+
+
+def hidden_loss(logits: Tensor, amodal: Tensor, visible: Tensor) -> Tensor:
+    """1 - soft IoU of the hidden part alone, per sample: [B, 1, S, S] each -> [B]; 0 where less than
+    `LEAST_HIDDEN` of the object is hidden."""
+    hidden = (amodal - visible).clamp_min(0)
+    found = logits.float().sigmoid() * (1 - visible)
+    share = hidden.sum((1, 2, 3)) / amodal.sum((1, 2, 3)).clamp_min(1)
+    return (1 - soft_iou(found, hidden)) * (share > LEAST_HIDDEN)
 
 
 def decoded_loss(values: Tensor, target: Tensor, output: str, iou_weight: float) -> Tensor:

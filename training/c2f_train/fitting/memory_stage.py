@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from c2f_train.data.clip_store import ClipStore
 from c2f_train.data.samples import input_spec
 from c2f_train.data.unrolled import FaultSource, RawUnroll, find_windows, to_frames, unrolled_batch
 from c2f_train.fitting.engine import Part
-from c2f_train.fitting.losses import Masking, network_loss
+from c2f_train.fitting.losses import Masking, hidden_loss, network_loss
 from c2f_train.fitting.network_stage import choose_trained
 from c2f_train.fitting.pictures import contact_sheet
 from c2f_train.fitting.stages import Inputs, Stage
@@ -29,32 +30,34 @@ class MemoryObjective(nn.Module):
     """Losses of tracks, frame after frame: image [T, B, 3, S, S], masks, amodal, visible [T, B, ., S, S], warp
     [T, B, 3].
 
-    Of the frames only the last `graded` have a gradient; those before them fill the memory. A network without a memory
-    gets the same frames as so many images.
+    Of the frames only the last `graded` have a gradient; those before them fill the memory, which some tracks lose now
+    and then. A network without a memory gets the same frames as so many images.
     """
 
-    def __init__(self, network: C2FNetwork, config: TrainConfig, graded: int, consistency: float) -> None:
+    def __init__(self, network: C2FNetwork, config: TrainConfig) -> None:
         super().__init__()
-        self.network, self.config = network, config.loss.network
-        self.graded, self.consistency = graded, consistency
+        self.network, self.config, self.unroll = network, config.loss, config.unroll
 
     def forward(self, image: Tensor, masks: Tensor, amodal: Tensor, visible: Tensor, warp: Tensor) -> dict[str, Tensor]:
+        graded = self.unroll.graded
         if not isinstance(self.network, StreamNetwork):
-            return self._images(*(x[-self.graded :].flatten(0, 1) for x in (image, masks, amodal, visible)))
+            return self._images(*(x[-graded:].flatten(0, 1) for x in (image, masks, amodal, visible)))
         memory, terms = self.network.empty_memory(image.shape[1], image.device), []
         error = None
         for t in range(len(image)):
-            is_graded = t >= len(image) - self.graded
+            is_graded = t >= len(image) - graded
+            if is_graded and self.unroll.forget_share:
+                memory = forgotten(memory, torch.rand(image.shape[1], device=image.device) < self.unroll.forget_share)
             with torch.set_grad_enabled(is_graded and torch.is_grad_enabled()):
                 found = self.network.step(image[t], masks[t], warp[t], memory, self._unknown(masks[t]))
             memory = kept_memory(found, memory)
             if is_graded:
                 losses = self._losses(found.prediction, masks[t], amodal[t], visible[t])
-                if self.consistency and found.prediction.amodal is not None:
+                if self.config.flicker and found.prediction.amodal is not None:
                     now = found.prediction.amodal.float().sigmoid() - amodal[t]
                     if error is not None:
                         losses["flicker"] = (now - lay_over(error, warp[t])).abs().mean()
-                        losses["total"] = losses["total"] + self.consistency * losses["flicker"]
+                        losses["total"] = losses["total"] + self.config.flicker * losses["flicker"]
                     error = now
                 terms.append(losses)
         names = sorted({name for losses in terms for name in losses})
@@ -80,9 +83,23 @@ class MemoryObjective(nn.Module):
                 weight = (masks[:, 0].amax((1, 2)) > 0).float()
                 weight = weight * (len(weight) / weight.sum().clamp_min(1))
             masking = Masking(torch.ones_like(tokens, dtype=torch.bool), weight[:, None].expand(tokens.shape), weight)
-            return network_loss(
-                found, masking, tokens, amodal, visible, self.network.config.tokenizer.output, self.config
-            )  # fmt: skip
+            terms = network_loss(
+                found, masking, tokens, amodal, visible, self.network.config.tokenizer.output, self.config.network
+            )
+            if self.config.hidden and found.amodal is not None:
+                terms["hidden"] = (hidden_loss(found.amodal, amodal, visible) * weight).mean()
+                terms["total"] = terms["total"] + self.config.hidden * terms["hidden"]
+            return terms
+
+
+def forgotten(memory: Memory, lost: Tensor) -> Memory:
+    """The memory with nothing in it of the objects that are `lost`, bool [N]."""
+    aligned, past = memory.aligned, memory.past
+    if aligned is not None:
+        aligned = torch.where(lost[:, None, None, None], torch.zeros_like(aligned), aligned)
+    if past is not None:
+        past = Past(past.keys, past.values, torch.where(lost[:, None], torch.full_like(past.ages, -1), past.ages))
+    return Memory(aligned, past)
 
 
 def kept_memory(found: StreamPrediction, before: Memory) -> Memory:
@@ -106,7 +123,7 @@ class MemoryStage(Stage):
     def __init__(
         self, network: C2FNetwork, store: ClipStore, config: TrainConfig, faults: FaultSource | None = None
     ) -> None:
-        objective = MemoryObjective(network, config, config.unroll.graded, config.loss.flicker)
+        objective = MemoryObjective(network, config)
         super().__init__("memory", network, objective, config.memory_stage, config.ema_decay, config.seed)
         self.network, self.store, self.about, self.faults = network, store, config, faults
         shares = [about.weight for about in config.data.tracks]
@@ -117,23 +134,22 @@ class MemoryStage(Stage):
 
     def draw(self, step: int, part: Part) -> RawUnroll:
         about = self.about
+        unroll = replace(about.unroll, frames=self.frames_at(step))
         return unrolled_batch(
-            self.store, self.windows, about.crop, self.spec, step, self.config.batch, self.seed, about.unroll,
+            self.store, self.windows, about.crop, self.spec, step, self.config.batch, self.seed, unroll,
             about.augment, self.faults, part.index, part.count,
         )  # fmt: skip
+
+    def frames_at(self, step: int) -> int:
+        """Through how many frames the tracks of this step are followed: the memory is filled by none to all of the
+        frames that are not graded, so that objects just met are trained too."""
+        least, most = self.about.unroll.graded, self.about.unroll.frames
+        return least + (step * 7919 + self.seed) % (most - least + 1)
 
     def inputs(self, drawn: RawUnroll) -> Inputs:
         return dict(
             zip(("image", "masks", "amodal", "visible", "warp"), to_frames(drawn, self.engine.device), strict=True)
         )
-
-    def inputs_at(self, step: int, accumulated: int = 0) -> dict[str, Tensor]:
-        """As of any stage; the memory is filled by none to all of the frames that are not graded, so that objects just
-        met are trained too."""
-        found = super().inputs_at(step, accumulated)
-        least, most = self.about.unroll.graded, self.about.unroll.frames
-        used = least + (step * 7919 + self.seed) % (most - least + 1)
-        return {name: values[:used] for name, values in found.items()}
 
     @torch.no_grad()
     def picture(self, step: int, file: Path) -> None:
