@@ -31,7 +31,7 @@ class _Captured:
 
 
 class DeviceGraph:
-    """A plan ready for calls of 1..`rows` objects; an `engines.Graph`.
+    """A plan ready for calls of 1..`rows` objects, which may be lowered from `most_rows`; an `engines.Graph`.
 
     A call uploads the inputs it is given, runs, fetches the outputs that are wanted, and waits once for them; for
     nothing if none is wanted. Inputs it is not given are those that were put into this graph's buffers before, on the
@@ -56,7 +56,7 @@ class DeviceGraph:
         self._activations = activations
         self._tensors = {tensor.name: tensor for tensor in (*spec.inputs, *spec.outputs)}
         self._inputs = [tensor.name for tensor in spec.inputs]
-        self.rows = rows
+        self.rows = self.most_rows = rows
         self._address = {n: room.allocate("buffers", rows * row_bytes(t)) for n, t in self._tensors.items()}
         self._host = {n: room.pinned((rows, *t.shape[1:]), t.dtype) for n, t in self._tensors.items()}  # type: ignore[arg-type]
         self.remark = ""

@@ -51,17 +51,19 @@ def make_mode(
     return Plain(graphs[-1])
 
 
-class HostEngine:
-    """What engines have in common whose graphs take and give arrays of the host; a subclass adds `name`."""
+class ModeEngine:
+    """What all engines have in common: they hand on to their mode what concerns the memory of objects."""
 
-    def __init__(self, manifest: Manifest, graphs: Sequence[Graph], slots: int) -> None:
-        self._mode = make_mode(manifest, graphs, slots)
-
-    def run(self, batch: Batch) -> MaskProbabilities:
-        return self._mode.run(batch)
-
-    def compute(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        return self._mode.compute(inputs)
+    def __init__(
+        self,
+        manifest: Manifest,
+        graphs: Sequence[Graph],
+        slots: int,
+        states: StateStorage | None = None,
+        frames: FrameStorage | None = None,
+    ) -> None:
+        """As `make_mode`."""
+        self._mode = make_mode(manifest, graphs, slots, states, frames)
 
     def keep(self, serials: Collection[int]) -> None:
         self._mode.keep(serials)
@@ -71,6 +73,16 @@ class HostEngine:
 
     def state_bytes(self) -> tuple[int, int]:
         return self._mode.state_bytes()
+
+
+class HostEngine(ModeEngine):
+    """An engine whose graphs take and give arrays of the host; a subclass adds `name`."""
+
+    def run(self, batch: Batch) -> MaskProbabilities:
+        return self._mode.run(batch)
+
+    def compute(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        return self._mode.compute(inputs)
 
     def close(self) -> None:
         del self._mode

@@ -7,8 +7,9 @@ nobody.
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -18,13 +19,14 @@ from numpy.typing import NDArray
 from c2f_ros.bundle import Arrays, Bundle
 from c2f_ros.contract import ContractError, EngineError, GraphSpec, Manifest
 from c2f_ros.engine_plans import BuildRequest, plan_specs, plans_of
+from c2f_ros.engines.call_size import CallSize
 from c2f_ros.engines.cuda_device import OutOfDeviceMemory, open_device, why_no_gpu
 from c2f_ros.engines.device_frames import DeviceFrames, frame_bytes
 from c2f_ros.engines.device_graph import DeviceGraph, failure, row_bytes, rows_of
 from c2f_ros.engines.device_memory import MEGABYTE, DeviceRoom, DeviceStates, check_room
 from c2f_ros.engines.frame_cache import TwoGraphs, kept_of_frames
 from c2f_ros.engines.kernel_cache import KernelCache
-from c2f_ros.engines.modes import make_mode
+from c2f_ros.engines.modes import ModeEngine
 from c2f_ros.engines.settings import DeviceSettings
 from c2f_ros.engines.tensorrt_library import is_installed, library_version, open_library
 from c2f_ros.plan_store import PlanStore
@@ -46,15 +48,23 @@ def why_not(backend: str) -> str:
     return why_no_gpu()
 
 
-class TensorRTEngine:
+class TensorRTEngine(ModeEngine):
     """A bundle's plans on the first GPU, for `device.most_rows` objects a call or as many as the manifest allows.
 
     `device_bytes` says what it has taken there, by kind. When the GPU's memory runs out in use, calls take half as many
-    objects from then on, which `name` says.
+    objects, until larger ones are found to work again (`call_size.py`); `name` says both.
     """
 
-    def __init__(self, bundle: Bundle, backend: str, slots: int, device: DeviceSettings) -> None:
-        """slots: objects remembered at most. Raises ContractError in one sentence; nothing stays taken then."""
+    def __init__(
+        self,
+        bundle: Bundle,
+        backend: str,
+        slots: int,
+        device: DeviceSettings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """slots: objects remembered at most. clock: seconds. Raises ContractError in one sentence; nothing stays taken
+        then."""
         self._graphs: list[DeviceGraph] = []
         self._plans: list[Any] = []
         self._needs: dict[str, int] = {}
@@ -65,7 +75,7 @@ class TensorRTEngine:
         self.precision = AUTO if device.precision == "auto" else device.precision
         self._title = f"{TITLES[backend]} {library_version(self._library)} {self.precision} on {self._device.name}"
         try:
-            self._open(bundle, backend, slots, device)
+            self._open(bundle, backend, slots, device, clock)
         except EngineError as error:
             self._close_quietly()
             raise ContractError(self._explained(error)) from error
@@ -75,10 +85,8 @@ class TensorRTEngine:
 
     @property
     def name(self) -> str:
-        remarks = [graph.remark for graph in self._graphs if graph.remark]
-        if self._rows < self._most_rows:
-            remarks.append(f"{self._rows} instead of {self._most_rows} objects a call: the GPU ran out of memory")
-        return ", ".join([self._title, f"{sum(self.device_bytes.values()) >> 20} MB", *remarks])
+        remarks = [graph.remark for graph in self._graphs] + [self._size.remark]
+        return ", ".join([self._title, f"{sum(self.device_bytes.values()) >> 20} MB", *filter(None, remarks)])
 
     @property
     def device_bytes(self) -> Mapping[str, int]:
@@ -89,8 +97,8 @@ class TensorRTEngine:
         found: list[MaskProbabilities] = []
         first, count = 0, len(batch.image)
         while first < count:
-            part = batch.part(slice(first, first + self._rows))
-            result = self._unless_out_of_memory(self._mode.run, part)
+            part = batch.part(slice(first, first + self._size.rows))
+            result = self._unless_out_of_memory(self._mode.run, part, len(part.image))
             if result is not None:
                 found.append(result)
                 first += len(part.image)
@@ -100,18 +108,10 @@ class TensorRTEngine:
 
     def compute(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         while True:
-            found = self._unless_out_of_memory(self._mode.compute, inputs)
+            rows = min(self._size.rows, len(inputs["image"]))  # a graph makes several calls of more
+            found = self._unless_out_of_memory(self._mode.compute, inputs, rows)
             if found is not None:
                 return found
-
-    def keep(self, serials: Collection[int]) -> None:
-        self._mode.keep(serials)
-
-    def reset(self) -> None:
-        self._mode.reset()
-
-    def state_bytes(self) -> tuple[int, int]:
-        return self._mode.state_bytes()
 
     def close(self) -> None:
         """Give back everything on the GPU. Closing twice does nothing."""
@@ -127,7 +127,9 @@ class TensorRTEngine:
         if room is not None:
             room.close()
 
-    def _open(self, bundle: Bundle, backend: str, slots: int, settings: DeviceSettings) -> None:
+    def _open(
+        self, bundle: Bundle, backend: str, slots: int, settings: DeviceSettings, clock: Callable[[], float]
+    ) -> None:
         manifest, library = bundle.manifest, self._library
         request = BuildRequest(backend, self.precision, settings.most_rows)
         store = PlanStore(settings.cache)
@@ -135,7 +137,7 @@ class TensorRTEngine:
         self._load(plans)
         specs = list(zip(self._plans, plan_specs(manifest), strict=True))
         rows = [_rows(library, plan, spec, settings.most_rows) for plan, spec in specs]
-        self._rows = self._most_rows = rows[-1]
+        self._size = CallSize(rows[-1], clock)
         self._needs = {
             "weights": sum(_weights(library, plan, data) for plan, data in zip(self._plans, plans, strict=True)),
             "activations": max(1, *(int(plan.device_memory_size_v2) for plan in self._plans)),
@@ -156,7 +158,7 @@ class TensorRTEngine:
         if manifest.frame_graph is not None:
             first, second = graphs
             frames = DeviceFrames(TwoGraphs(first, second, manifest), first, second, capacity, room)
-        self._mode = make_mode(manifest, graphs, slots, states, frames)
+        super().__init__(manifest, graphs, slots, states, frames)
 
     def _add_frames(self, manifest: Manifest, slots: int, rows: int, limit_mb: int) -> int:
         """Frames kept on the GPU, whose memory is added to what is needed: all windows that may be alive, or as many as
@@ -199,18 +201,23 @@ class TensorRTEngine:
         with suppress(EngineError):  # what went wrong first is what is said
             self.close()
 
-    def _unless_out_of_memory(self, call: Callable[[Any], T], argument: Any) -> T | None:
-        """What `call` returns; None if the GPU ran out of memory and calls take half as many objects from now on."""
+    def _unless_out_of_memory(self, call: Callable[[Any], T], argument: Any, count: int) -> T | None:
+        """What `call` returns, which makes calls of `count` objects; None if the GPU ran out of memory, and calls take
+        fewer objects from now on."""
         try:
-            return call(argument)
+            found = call(argument)
         except OutOfDeviceMemory:
-            if self._rows == 1:
+            if not self._size.failed():
                 raise
-            self._rows = max(1, self._rows // 2)
+            found = None
             for graph in self._graphs:
                 graph.drop_captured()
-                graph.rows = min(graph.rows, self._rows)
-            return None
+        else:
+            self._size.worked(count)
+        is_bounded = self._size.rows < self._size.most
+        for graph in self._graphs:
+            graph.rows = min(graph.most_rows, self._size.rows) if is_bounded else graph.most_rows
+        return found
 
 
 def _rows(library: Any, plan: Any, spec: GraphSpec, most_rows: int) -> int:
