@@ -161,7 +161,7 @@ class Follower:
     def _expected(self, key: str, duration: float) -> Expected | None:
         """How the object should have moved since the last frame; None if not known."""
         place = self._places[key]
-        if place.doubt is None:
+        if not place.is_steady:
             return None
         share = place.shown_share(self._seen[key].area)
         return Expected(place.center, self._moves(place.velocity, duration), share > STEADY, share <= MOSTLY)

@@ -25,10 +25,10 @@ divided by that share to this power: points on the sliver beside an occluder fol
 frames come before an object vanishes."""
 WELL_SEEN = 0.6
 """An object of which more than this is seen is where it was measured; its velocity is filtered all the same."""
+FIRST_DOUBT = 3.0
+"""Standard error of a velocity that rests on nothing, object sizes per second."""
 ACCELERATION = 0.35
 """How fast an object's velocity becomes doubtful: object sizes per second, per square root of a second."""
-VELOCITY_MEMORY_S = 2.0
-"""An unseen object's own velocity fades with this time constant: then it moves only as the camera's turning says."""
 MOST_MEMORY_S = 8.0
 """The most pixels that were seen of an object are forgotten with this time constant."""
 MOST_GROWTH = 1.6
@@ -41,7 +41,7 @@ Extent = tuple[float, float, float, float]
 @dataclass(frozen=True)
 class Place:
     """Where a track is in a frame. anchor: takes pixels of the track's first frame to this one. velocity: of its centre
-    against the scene, pixels per second (x, y); doubt: its variance, None if it rests on nothing. most_pixels: the
+    against the scene, pixels per second (x, y); doubt: its variance, None in the first frame. most_pixels: the
     most that were seen of it, at its size now. seen_ns: stamp of the last frame in which a pixel of it was visible."""
 
     stamp_ns: int
@@ -56,6 +56,11 @@ class Place:
     def center(self) -> tuple[float, float]:
         left, top, right, bottom = self.extent
         return (left + right) / 2, (top + bottom) / 2
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether its velocity rests on something."""
+        return self.doubt is not None and self.doubt < (0.5 * FIRST_DOUBT * self.size) ** 2
 
     @property
     def size(self) -> float:
@@ -86,11 +91,12 @@ def next_place(
     pixels = 0 if visible is None else visible.area
     x, y = place.center
     drawn = (0.0, 0.0) if scene is None else _shift(scene, x, y)
-    fading = math.exp(-(place.stamp_ns - place.seen_ns) * 1e-9 / VELOCITY_MEMORY_S)
     velocity, doubt = place.velocity, place.doubt
-    if doubt is not None:
+    if doubt is None:  # the scene's motion is known up to a constant; until more is known the object stands still
+        velocity = (-drawn[0] / duration, -drawn[1] / duration)
+    else:
         doubt += (ACCELERATION * place.size) ** 2 * duration
-    step, scale = _plus(drawn, velocity, fading * duration), 1.0
+    step, scale = _plus(drawn, velocity, duration), 1.0
     if motion is not None:
         share = place.shown_share(pixels)
         error = (FLOW_ERROR * place.size / max(share, 0.02) ** FLOW_ERROR_POWER / duration) ** 2
@@ -100,6 +106,7 @@ def next_place(
         velocity = _plus(velocity, surprise, gain / duration)
         doubt = error if doubt is None else (1 - gain) * doubt
         scale = motion.scale if share > WELL_SEEN else motion.scale**gain
+    doubt = (FIRST_DOUBT * place.size) ** 2 if doubt is None else doubt
     moving = Similarity(scale, x + step[0] - scale * x, y + step[1] - scale * y)
     extent = _moved(place.extent, moving)
     most = place.most_pixels * scale**2

@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 
@@ -11,6 +9,7 @@ from c2f_ros.motion import STILL, Similarity
 CROP = CropSpec("followed", 64, 2.0, 0.2)
 FRAME = 100_000_000
 SEEN = Box(40, 50, 60, 90)
+SEEN_CENTER = (50.0, 70.0)
 
 
 def shown(box):
@@ -47,8 +46,22 @@ def test_an_unseen_object_moves_on_with_its_own_velocity_over_the_scene():
     hidden = next_place(place, 2 * FRAME, None, None, Similarity(1.0, 1.0, 0.0))
     assert hidden.center[0] - place.center[0] == pytest.approx(4.0)
     assert hidden.seen_ns == FRAME
-    later = next_place(hidden, 3 * FRAME, None, None, Similarity(1.0, 1.0, 0.0))
-    assert later.center[0] - hidden.center[0] == pytest.approx(1 + 3 * math.exp(-0.05))
+    turned = next_place(hidden, 3 * FRAME, None, None, Similarity(1.0, -5.0, 2.0))
+    assert turned.center == pytest.approx((hidden.center[0] - 5 + 3, hidden.center[1] + 2))
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_only_changes_of_the_scene_s_motion_count(measured):
+    """The scene's motion is known up to a constant: one that is the same in every frame changes nothing."""
+
+    def follow(constant):
+        place, seen = first_place(0, shown(SEEN)), shown(Box(44, 50, 64, 90))
+        for frame, turn in ((1, 1.0), (2, 1.0), (3, 6.0), (4, 6.0)):
+            own = (seen, Similarity(1.0, 4.0, 0.0)) if measured and frame == 1 else (None, None)
+            place = next_place(place, frame * FRAME, *own, Similarity(1.0, turn + constant, -constant))
+        return place.center
+
+    assert follow(0.0) == pytest.approx(follow(25.0)) and follow(0.0) != pytest.approx(SEEN_CENTER)
 
 
 def running(frames=6):

@@ -29,8 +29,7 @@ from c2f_ros.records import (
 
 HIDDEN_UNDER = ("anything", "other_instances")
 SCORE_MEMORY_S = 1.0
-"""The score of an object that is not seen falls with this time constant, the one with which its own velocity fades
-(`following.VELOCITY_MEMORY_S`): after that its place is a guess."""
+"""The score of an object that is not seen falls with this time constant: after that its place is a guess."""
 
 
 def predict_whole(
