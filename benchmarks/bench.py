@@ -3,7 +3,8 @@
     python -m benchmarks.bench [--quick] [--only NAME ...] [--official DIR] [--out FOLDER]
 
 Writes bench.json (every round of every measurement), bench.md (tables) and bench.png (costs with their fitted lines),
-under five minutes on two cores; with --official, which takes some more, official.json and official.md too.
+where there is ROS 2 cameras.json and cameras.md, under five minutes on two cores; with --official, which takes some
+more, official.json and official.md too.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import torch
 
 from benchmarks.against_eager import against_eager
 from benchmarks.alone import alone
+from benchmarks.cameras import cameras
 from benchmarks.costs import Curve, costs
 from benchmarks.effort import Effort
 from benchmarks.machine import ROOT, about_machine
@@ -45,7 +47,9 @@ from c2f_ros.contract import ContractError, InputError
 from c2f_ros.steps.step6_engine import Engine
 
 MODELS = [ROOT / "models" / name for name in ("c2f_nano", "c2f_nano_video")]
-PARTS = ("against_eager", "window_against_stream", "engines", "costs", "whole_path", "roofline", "official")
+PARTS = ("against_eager", "window_against_stream", "engines", "costs", "whole_path", "roofline", "cameras", "official")
+OWN_FILES = ("cameras", "official")
+"""Their results have files of their own, which outlive a run without what they need: ROS 2, the published code."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -121,10 +125,14 @@ def _torch_threads(count: int) -> Iterator[None]:
 
 
 def _write(results: dict[str, Any], sections: list[Section], curves: list[Curve], folder: Path) -> None:
-    """JSON and tables; what needs the published code goes into files of its own, which outlive a run without it."""
+    """JSON and tables, but for a part of `OWN_FILES` that found nothing: only its sentence is printed."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("bench", "official"):
-        mine = [section for section in sections if (section.key == "official") == (name == "official")]
+    for section in sections:
+        if section.key in OWN_FILES and not section.rows:
+            print(f"{section.key}: {section.note}")
+    for name in ("bench", *OWN_FILES):
+        mine = [section for section in sections if section.rows or section.key not in OWN_FILES]
+        mine = [section for section in mine if (section.key if section.key in OWN_FILES else "bench") == name]
         if mine:
             about = {**results, "sections": {section.key: section.plain() for section in mine}}
             (folder / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n")
@@ -169,6 +177,7 @@ def _parts(options: argparse.Namespace, folder: Path, curves: list[Curve]) -> di
         "engines": of_engines,
         "costs": against_sizes,
         "whole_path": lambda: [alone(whole_path, models[-1], effort)],
+        "cameras": lambda: [alone(cameras, models[-1], effort)],
         "roofline": lambda: [peak_rows(measured_peaks()), roofline(models, measured_peaks(), folder, effort)],
         "official": beside_published,
     }
