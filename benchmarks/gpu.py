@@ -82,7 +82,7 @@ def parity(subjects: Sequence[Subject], open_one: OpenOne) -> Section:
 def differences(engine: Engine, bundle: Bundle, precision: str) -> dict[str, Any]:
     """How far the engine is from the golden sample, and whether that is allowed in this precision."""
     golden, threshold = bundle.golden_outputs, bundle.manifest.mask_threshold
-    found = _computed(engine, bundle)
+    found = engine.compute(bundle.golden_inputs)
     off = {name: float(np.abs(found[name] - golden[name]).max()) for name in golden}
     iou = mean_iou(found["amodal"] >= threshold, golden["amodal"] >= threshold)
     passes = max(off.values()) <= MOST_DIFFERENCE if precision == "fp32" else iou >= LEAST_IOU
@@ -91,16 +91,6 @@ def differences(engine: Engine, bundle: Bundle, precision: str) -> dict[str, Any
         "precision": precision, "objects": len(golden["amodal"]), "amodal": off["amodal"],
         "states": max(states) if states else None, "iou": iou, "verdict": "passes" if passes else "FAILS",
     }  # fmt: skip
-
-
-def _computed(engine: Engine, bundle: Bundle) -> dict[str, NDArray[Any]]:
-    count = len(bundle.golden_outputs["amodal"])
-    step = bundle.manifest.graph.batch_limit or count
-    parts = [
-        engine.compute({name: array[first : first + step] for name, array in bundle.golden_inputs.items()})
-        for first in range(0, count, step)
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in bundle.golden_outputs}
 
 
 def times(subjects: Sequence[Subject], open_one: OpenOne, card: torch.device, effort: Effort) -> Section:

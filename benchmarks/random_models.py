@@ -60,8 +60,8 @@ def engine_run(engine: Engine, manifest: Manifest, count: int) -> Callable[[], M
     """A frame of `count` objects each time, checked as the node does it; their memories are full, if they have any."""
     batch = made_up_batch(manifest, count)
     for _ in range(manifest.temporal.window):
-        run_engine(engine, batch, manifest.graph.batch_limit)
-    return lambda: run_engine(engine, batch, manifest.graph.batch_limit)
+        run_engine(engine, batch)
+    return lambda: run_engine(engine, batch)
 
 
 def eager_run(network: C2FNetwork, manifest: Manifest, count: int) -> Callable[[], None]:
@@ -106,7 +106,7 @@ def window_run(engine: Engine, manifest: Manifest, count: int, is_cached: bool) 
             engine.reset()
         image, masks = frame_inputs([seen[-1] for seen in windows], [(size, size)] * count, crop, spec)
         batch = Batch(image, masks, windows=tuple(map(tuple, windows)))
-        run_engine(engine, batch, manifest.graph.batch_limit)
+        run_engine(engine, batch)
 
     for _ in range(window):
         run()

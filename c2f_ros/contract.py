@@ -48,8 +48,9 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """One ONNX file of the bundle, with its hash and its tensors in order. batch_limit: objects in one call of the
-    engine at most, so that a large model fits the memory; 0 = all objects of a frame at once."""
+    """One ONNX file of the bundle, with its hash and its tensors in order. batch_limit: objects in one call at
+    most, so that a large model fits the memory, where an engine cannot tell by itself what fits (TensorRT can: its
+    plans have profiles for so many and for more); 0 = all objects of a frame at once."""
 
     file: str
     sha256: str

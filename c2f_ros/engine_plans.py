@@ -79,17 +79,11 @@ def plan_specs(manifest: Manifest) -> tuple[GraphSpec, ...]:
     return tuple(specs)
 
 
-def rows_of(spec: GraphSpec, most_rows: int) -> int:
-    """Objects in one call of this graph at most: a large one bounds them itself."""
-    return min(most_rows, spec.batch_limit) if spec.batch_limit else most_rows
-
-
 def build_plan(
     graph: Path, spec: GraphSpec, request: BuildRequest, library: ModuleType, progress: Progress = silent
 ) -> bytes:
     """The plan of one graph for the card at hand, past the cache. Raises ContractError as `build` does."""
-    recipe = Recipe(request.precision, rows_of(spec, request.most_rows))
-    return build(graph, spec, recipe, library, progress).plan
+    return build(graph, spec, Recipe(request.precision, request.most_rows), library, progress).plan
 
 
 def plans_of(
@@ -167,8 +161,8 @@ class _Search:
     def built(self, spec: GraphSpec, samples: Sequence[Arrays], progress: Progress) -> Plan:
         """The graph's plan, built now and stored."""
         start, request = time.monotonic(), self.request
-        rows, is_for_any = rows_of(spec, request.most_rows), self.gpu_name == ANY_CARD
-        recipe = Recipe(request.precision, rows, is_for_any, self._timings(), samples)
+        is_for_any = self.gpu_name == ANY_CARD
+        recipe = Recipe(request.precision, request.most_rows, is_for_any, self._timings(), samples)
         built = build(self.bundle.path(spec), spec, recipe, self.library, progress)
         seconds = time.monotonic() - start
         about = {
@@ -179,7 +173,7 @@ class _Search:
             "backend": request.backend,
             "version": library_version(self.library),
             "precision": request.precision,
-            "most_rows": rows,
+            "most_rows": request.most_rows,
             "layers": sum(built.layers.values()),
             "samples": len(samples),
             "seconds": round(seconds, 1),
@@ -193,9 +187,11 @@ class _Search:
     def keys(self, spec: GraphSpec) -> list[str]:
         """Of plans that run here, the one that is built first."""
         cards = [self.gpu_name] + [ANY_CARD] * (is_portable(self.library) and self.gpu_name != ANY_CARD)
-        version, rows = library_version(self.library), rows_of(spec, self.request.most_rows)
-        request = self.request
-        return [plan_key(spec.sha256, card, version, request.precision, rows, request.backend) for card in cards]
+        version, request = library_version(self.library), self.request
+        return [
+            plan_key(spec.sha256, card, version, request.precision, request.most_rows, request.backend)
+            for card in cards
+        ]
 
     def _missing(self, spec: GraphSpec) -> str:
         request, bundle = self.request, self.bundle

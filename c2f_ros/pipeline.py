@@ -99,7 +99,7 @@ class Pipeline:
                 observed = self._remember(observed)
             batch = make_batch(observed, self.manifest)
         with self.latency.timed("engine"):
-            probabilities = run_engine(self.engine, batch, self.manifest.graph.batch_limit)
+            probabilities = run_engine(self.engine, batch)
         with self.latency.timed("paste"):
             predicted = predict_whole(observed, probabilities, self.manifest)
             ended = self._find(observed, batch, probabilities, predicted) if self._streams else frozenset()

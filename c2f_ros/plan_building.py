@@ -18,6 +18,8 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 of products; around them it is fp16."""
 USUAL_ROWS = 4
 """Objects in a call for which a plan is tuned where it may take as many."""
+PROFILE_STEP = 4
+"""A profile of a large graph is for so many times as many objects as the one before."""
 DYNAMIC = -1
 FUSED = re.compile(r"After Myelin optimization: (\d+) layers")
 """What the builder says of how many parts are left once everything that its compiler takes is one."""
@@ -70,7 +72,10 @@ def build(graph: Path, spec: GraphSpec, recipe: Recipe, library: ModuleType, pro
     _refuse_fallbacks(graph, layers)
     _keep_outputs(network, spec)
     config = builder.create_builder_config()
-    _add_profile(builder, config, network, spec, recipe.most_rows)
+    if recipe.most_rows < 1:
+        raise ContractError(f"a plan for at most {recipe.most_rows} objects was asked for, expected 1 or more")
+    for rows in profile_rows(spec, recipe.most_rows):
+        _add_profile(builder, config, network, spec, rows)
     timings = _configure(library, config, recipe)
     config.progress_monitor = _make_monitor(library, progress)
     plan = builder.build_serialized_network(network, config)
@@ -80,6 +85,19 @@ def build(graph: Path, spec: GraphSpec, recipe: Recipe, library: ModuleType, pro
     progress(1.0, "done")
     kept = bytes(timings.serialize()) if timings is not None else b""
     return Built(bytes(plan), layers, log.parts, tuple(log.warnings), kept)
+
+
+def profile_rows(spec: GraphSpec, most_rows: int) -> tuple[int, ...]:
+    """Objects in one call at most, of every profile of a plan, ascending, `most_rows` last.
+
+    A large graph, which has a `batch_limit`, may not fit a GPU's memory with so many: it has profiles for that limit
+    and for steps in between, so that whoever runs the plan can take the one for which there is room.
+    """
+    rows, count = [], spec.batch_limit or most_rows
+    while count < most_rows:
+        rows.append(count)
+        count *= PROFILE_STEP
+    return (*rows, most_rows)
 
 
 def check_precision(precision: str) -> None:
@@ -145,9 +163,7 @@ def _keep_outputs(network: Any, spec: GraphSpec) -> None:
 
 
 def _add_profile(builder: Any, config: Any, network: Any, spec: GraphSpec, most_rows: int) -> None:
-    """The one profile: 1 to `most_rows` objects, tuned for `USUAL_ROWS`."""
-    if most_rows < 1:
-        raise ContractError(f"a plan for at most {most_rows} objects was asked for, expected 1 or more")
+    """A profile for 1 to `most_rows` objects, tuned for `USUAL_ROWS`."""
     shapes = {tensor.name: tensor.shape for tensor in spec.inputs}
     found = [network.get_input(index) for index in range(network.num_inputs)]
     if {tensor.name for tensor in found} != set(shapes):

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import own_cache  # noqa: F401
 import pytest
+
+if TYPE_CHECKING:
+    from device_engines import Opening
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,6 +33,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def checkout() -> Path:
     """The root of the repository."""
     return ROOT
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Opening:
+    """Opens engines on a fake GPU (`device_engines.py`)."""
+    from device_engines import Opening  # here: most tests need no engine
+
+    return Opening(monkeypatch, tmp_path / "cache")
 
 
 @pytest.fixture(scope="session")

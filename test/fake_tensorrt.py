@@ -1,6 +1,6 @@
 """A TensorRT that is not there: plans of ONNX files that ONNX Runtime runs, in the memory and order of a fake device.
 
-What these classes offer is what the real ones have: `test_tensorrt_engine.py` compares them where the library is
+What these classes offer is what the real ones have: `test_fake_tensorrt.py` compares them where the library is
 installed.
 """
 
@@ -11,22 +11,15 @@ import weakref
 from collections.abc import Callable
 from enum import Enum
 from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import onnxruntime
-import pytest
 from fake_device import FakeDevice
 
-from c2f_ros.bundle import Bundle
-from c2f_ros.contract import EngineError, GraphSpec
-from c2f_ros.engine_plans import plan_specs
-from c2f_ros.engines import tensorrt_engine
+from c2f_ros.contract import EngineError
 from c2f_ros.engines.cuda_device import OutOfDeviceMemory
-from c2f_ros.engines.settings import DeviceSettings
-from c2f_ros.engines.tensorrt_engine import TensorRTEngine
 
 WEIGHTS, ACTIVATIONS = 1000, 512
 """Bytes that every plan takes by itself, and that it needs while it runs."""
@@ -121,15 +114,16 @@ class FakeConfig:
 
 
 class FakePlan:
-    """ICudaEngine: an ONNX file that ONNX Runtime runs with one thread."""
-
-    device_memory_size_v2 = ACTIVATIONS
+    """ICudaEngine: an ONNX file that ONNX Runtime runs with one thread. profiles: rows at most, and bytes while it
+    runs."""
 
     def __init__(self, device: FakeDevice, log: Any, plan: bytes) -> None:
         said = json.loads(plan)
         if said["gpu"] != device.name:
             raise EngineError(f"a plan for {said['gpu']}")
-        self.device, self.log, self.rows, self.least = device, log, said["rows"], said["least"]
+        self.device, self.log, self.least = device, log, said["least"]
+        self.profiles: list[tuple[int, int]] = [tuple(profile) for profile in said["profiles"]]
+        self.num_optimization_profiles = len(self.profiles)
         self.session = session(said["graph"])
         self._tensors = [(tuple(t), Mode.INPUT) for t in said["inputs"]]
         self._tensors += [(tuple(t), Mode.OUTPUT) for t in said["outputs"]]
@@ -153,9 +147,11 @@ class FakePlan:
         return self._by_name[name][2]
 
     def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[tuple[int, ...]]:
-        assert profile_index == 0
-        shape = tuple(self._by_name[name][1])
-        return [(self.least, *shape), (self.rows, *shape), (self.rows, *shape)]
+        shape, (rows, _) = tuple(self._by_name[name][1]), self.profiles[profile_index]
+        return [(self.least, *shape), (rows, *shape), (rows, *shape)]
+
+    def get_device_memory_size_for_profile_v2(self, profile_index: int) -> int:
+        return self.profiles[profile_index][1]
 
     def get_engine_stat(self, stat: Stat) -> int:
         assert stat is Stat.TOTAL_WEIGHTS_SIZE
@@ -178,9 +174,16 @@ class FakeContext:
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
         self._memory = (0, 0)
+        self._rows, self._bytes = plan.profiles[0]
+
+    def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+        assert stream_handle in self._plan.device.streams
+        assert self._memory == (0, 0) and not self._addresses and not self._shapes, "what was set before is lost"
+        self._rows, self._bytes = self._plan.profiles[profile_index]
+        return True
 
     def set_device_memory(self, memory: int, size: int) -> None:
-        assert size >= ACTIVATIONS and memory % 256 == 0
+        assert size >= self._bytes and memory % 256 == 0
         self._memory = memory, size
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
@@ -191,7 +194,7 @@ class FakeContext:
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self._version += 1
         self._shapes[name] = tuple(shape)
-        return 1 <= shape[0] <= self._plan.rows and tuple(shape[1:]) == tuple(self._plan._by_name[name][1])
+        return 1 <= shape[0] <= self._rows and tuple(shape[1:]) == tuple(self._plan._by_name[name][1])
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         device, version = self._plan.device, self._version
@@ -205,7 +208,7 @@ class FakeContext:
 
         def run() -> None:
             assert not is_captured or version == self._version, "the context was changed after its graph was captured"
-            device.bytes_at(*self._memory).fill(0xAB)
+            device.bytes_at(self._memory[0], self._bytes).fill(0xAB)
             self._run(count, addresses)
 
         device.put(stream_handle, run)
@@ -221,46 +224,6 @@ class FakeContext:
         names = [name for name, (_, _, mode) in tensors.items() if mode is Mode.OUTPUT]
         for name, array in zip(names, self._plan.session.run(names, inputs), strict=True):
             np.copyto(views[name], array)
-
-
-class Opening:
-    """Opens engines as on a machine with a GPU, which is fake."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-        """cache: instead of the user's cache folder."""
-        self._monkeypatch, self._cache, self.keeps_calls = monkeypatch, cache, False
-
-    def __call__(
-        self, bundle: Bundle, device: FakeDevice | None = None, backend: str = "tensorrt", slots: int = 8,
-        rows: int = 8, plans: list[bytes] | None = None, precision: str = "fp32", **settings: Any,
-    ) -> tuple[TensorRTEngine, FakeDevice]:  # fmt: skip
-        device = device or FakeDevice()
-        library = FakeTensorRT(device, backend == "tensorrt_rtx")
-        replaced = {
-            "open_device": lambda: device,
-            "open_library": lambda _: library,
-            "plans_of": lambda *_: fake_plans(bundle, rows) if plans is None else plans,
-        }
-        for name, value in replaced.items():
-            self._monkeypatch.setattr(tensorrt_engine, name, value)
-        engine = TensorRTEngine(bundle, backend, slots, DeviceSettings(precision, cache=self._cache, **settings))
-        if not self.keeps_calls:
-            device.counted()
-        return engine, device
-
-
-def fake_plans(
-    bundle: Bundle, rows: int, gpu: str = "Fake GPU", least: int = 1, graphs: tuple[GraphSpec, ...] = ()
-) -> list[bytes]:
-    """Plans of a bundle's graphs for calls of `least`..`rows` objects on this GPU; graphs: with other tensors."""
-    found = []
-    for spec, shown in zip(plan_specs(bundle.manifest), graphs or plan_specs(bundle.manifest), strict=True):
-        sides = {
-            side: [(t.name, t.dtype, list(t.shape[1:])) for t in getattr(shown, side)] for side in ("inputs", "outputs")
-        }
-        said = {"graph": str(bundle.path(spec)), "rows": rows, "least": least, "gpu": gpu, **sides}
-        found.append(json.dumps(said).encode())
-    return found
 
 
 @cache

@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip("onnx", reason="toy models are made with onnx, which comes with the training package")
 
+from device_engines import Opening
 from fake_device import FakeDevice
-from fake_tensorrt import Opening
 from frames import labels_with, paired
 from toy_bundles import cached_bundle
 
@@ -59,11 +59,6 @@ class Scene:
         self.device.counted()
         assert np.array_equal(self.engine.run(batch).amodal, expected)
         return self.device.counted()
-
-
-@pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Opening:
-    return Opening(monkeypatch, tmp_path / "cache")
 
 
 def test_only_new_frames_go_up_masks_come_down_and_one_wait_is_enough(tmp_path, opened):

@@ -16,10 +16,10 @@ from toy_bundles import cached_bundle, toy_bundle
 from c2f_ros import engine_plans
 from c2f_ros.bundle import Bundle
 from c2f_ros.contract import ContractError
-from c2f_ros.engine_plans import ANY_CARD, BuildRequest, find_plans, plan_key, plan_specs, plans_of, rows_of
+from c2f_ros.engine_plans import ANY_CARD, BuildRequest, find_plans, plan_key, plan_specs, plans_of
 from c2f_ros.engines import tensorrt_library
 from c2f_ros.engines.tensorrt_library import is_installed, open_library
-from c2f_ros.plan_building import Recipe, Shares, build
+from c2f_ros.plan_building import Recipe, Shares, build, profile_rows
 from c2f_ros.plan_store import PlanStore
 
 REQUEST = BuildRequest("tensorrt_rtx", "fp32", 3)
@@ -115,9 +115,19 @@ def test_outputs_that_the_runtime_does_not_read_are_left_out(bundle):
     assert [[tensor.name for tensor in spec.outputs] for spec in plan_specs(bundle.manifest)] == [["amodal"]]
 
 
-def test_a_graph_s_own_bound_on_objects_holds(tmp_path):
+def test_a_large_graph_has_profiles_from_its_own_bound_to_all_objects(tmp_path):
     (spec,) = plan_specs(toy_bundle(tmp_path / "toy", "stretched", None, [1.0], limit=5).manifest)
-    assert (rows_of(spec, 32), rows_of(spec, 2)) == (5, 2)
+    found = {most: profile_rows(spec, most) for most in (2, 5, 6, 20, 32)}
+    assert found == {2: (2,), 5: (5,), 6: (5, 6), 20: (5, 20), 32: (5, 20, 32)}
+    assert profile_rows(replace(spec, batch_limit=0), 32) == (32,)
+
+
+def test_a_plan_with_several_profiles_is_compiled_as_one_piece(tmp_path):
+    bundle = toy_bundle(tmp_path / "toy", "stretched", None, [1.0], limit=1)
+    (spec,) = plan_specs(bundle.manifest)
+    built = build(bundle.path(spec), spec, Recipe("fp32", 6, for_any_card=True), compiler())
+    assert built.parts == 1
+    assert len(built.plan) > len(build(bundle.path(spec), spec, Recipe("fp32", 1, for_any_card=True), compiler()).plan)
 
 
 def test_progress_never_falls_and_ends_at_one(bundle, store, builds):

@@ -91,7 +91,7 @@ def test_a_sequence_run_twice_gives_equal_bytes_with_a_reset_between(tmp_path):
 def test_objects_per_call_are_bounded_and_nothing_else_changes(tmp_path):
     free, bounded = opened(tmp_path), opened(tmp_path, name="bounded", limit=2)
     for step in ({1: LEFT, 2: LOW, 3: RIGHT}, {3: None, 1: None, 4: LEFT, 5: LOW, 2: None}):
-        one, other = run_engine(free, batch_of(step)), run_engine(bounded, batch_of(step), 2)
+        one, other = run_engine(free, batch_of(step)), run_engine(bounded, batch_of(step))
         assert np.array_equal(one.amodal, other.amodal) and np.array_equal(one.frames, other.frames)
 
 
@@ -205,4 +205,3 @@ def test_models_without_memory_forget_nothing_and_count_the_batch_s_frames(tmp_p
     engine.reset()
     assert run_engine(engine, Batch(image, masks, frames=(3, 1))).frames.tolist() == [3, 1]
     assert run_engine(engine, Batch(image, masks)).frames.tolist() == [1, 1]
-    assert run_engine(engine, Batch(image, masks, frames=(3, 1)), 1).frames.tolist() == [3, 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -159,12 +160,14 @@ def test_a_frame_that_fails_is_not_kept(tmp_path):
 
 def test_objects_and_frames_per_call_are_bounded_as_the_manifest_says(tmp_path):
     bundle = cached_bundle(tmp_path / "m", "square", SHARES)
-    engine, store = open_engine("onnxruntime", bundle, 1), WindowStore(bundle.manifest, 8, 10.0)
+    graphs = {name: replace(getattr(bundle.manifest, name), batch_limit=2) for name in ("graph", "frame_graph")}
+    bounded = replace(bundle, manifest=replace(bundle.manifest, **graphs))
+    store = WindowStore(bundle.manifest, 8, 10.0)
     boxes = [(5, 5, 15, 15), (20, 20, 40, 44), (50, 2, 60, 30)]
     for k in range(3):
         observed = seen(store, k, *boxes)
     batch = make_batch(observed, bundle.manifest)
-    whole, parts = run_engine(engine, batch), run_engine(engine, batch, 2)
+    whole, parts = (run_engine(open_engine("onnxruntime", one, 1), batch) for one in (bundle, bounded))
     assert equal(whole, parts)
 
 

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2f_ros.bundle import Arrays
-from c2f_ros.contract import ContractError, EngineError, GraphSpec, TensorSpec
+from c2f_ros.contract import EngineError, GraphSpec, TensorSpec
 from c2f_ros.engines.cuda_device import OutOfDeviceMemory
 from c2f_ros.engines.device_memory import DeviceRoom
 from c2f_ros.engines.kernel_cache import KernelCache
+from c2f_ros.engines.profiles import Profile
 
 CAPTURED_AT_MOST = 8
 """Calls kept as CUDA graphs, one per number of objects; each holds an execution context on the host."""
@@ -43,20 +44,20 @@ class DeviceGraph:
         library: Any,
         plan: Any,
         spec: GraphSpec,
-        rows: int,
+        profile: Profile,
         room: DeviceRoom,
         activations: int,
         log: deque[str],
         kernels: KernelCache,
     ) -> None:
-        """library: TensorRT. plan: its ICudaEngine, checked. rows: objects that the buffers are made for. activations:
-        address of memory that all graphs of this stream may use in turn. log: what the library complains of. kernels:
-        for libraries that compile when the plan is loaded."""
+        """library: TensorRT. plan: its ICudaEngine, checked. profile: of it, whose rows the buffers are made for.
+        activations: address of memory that all graphs of this stream may use in turn. log: what the library complains
+        of. kernels: for libraries that compile when the plan is loaded."""
         self._library, self._plan, self._room, self._log, self._kernels = library, plan, room, log, kernels
-        self._activations = activations
+        self._profile, self._activations = profile, activations
         self._tensors = {tensor.name: tensor for tensor in (*spec.inputs, *spec.outputs)}
         self._inputs = [tensor.name for tensor in spec.inputs]
-        self.rows = self.most_rows = rows
+        self.rows = self.most_rows = rows = profile.rows
         self._address = {n: room.allocate("buffers", rows * row_bytes(t)) for n, t in self._tensors.items()}
         self._host = {n: room.pinned((rows, *t.shape[1:]), t.dtype) for n, t in self._tensors.items()}  # type: ignore[arg-type]
         self.remark = ""
@@ -186,7 +187,10 @@ class DeviceGraph:
             context = self._plan.create_execution_context(strategy)
         if context is None:
             raise failure("TensorRT made no execution context", self._log)
-        context.set_device_memory(self._activations, self._plan.device_memory_size_v2)
+        profile, stream = self._profile, self._room.stream
+        if profile.index and not context.set_optimization_profile_async(profile.index, stream):  # the first is set
+            raise failure(f"TensorRT refused profile {profile.index}", self._log)
+        context.set_device_memory(self._activations, profile.activation_bytes)
         for name, address in self._address.items():
             if not context.set_tensor_address(name, address):
                 raise failure(f"TensorRT refused the buffer of {name}", self._log)
@@ -203,24 +207,3 @@ def failure(what: str, log: Sequence[str]) -> EngineError:
 def row_bytes(tensor: TensorSpec) -> int:
     """Bytes of one object's row."""
     return math.prod(int(side) for side in tensor.shape[1:]) * np.dtype(tensor.dtype).itemsize
-
-
-def rows_of(library: Any, plan: Any, spec: GraphSpec) -> int:
-    """Objects that a plan takes in one call at most. Raises ContractError unless it is a plan of this very graph."""
-    found = {}
-    for index in range(plan.num_io_tensors):
-        name = plan.get_tensor_name(index)
-        dtype = np.dtype(library.nptype(plan.get_tensor_dtype(name))).name
-        found[name] = plan.get_tensor_mode(name), dtype, tuple(plan.get_tensor_shape(name))
-    modes = library.TensorIOMode
-    expected = _listed(spec.inputs, modes.INPUT) | _listed(spec.outputs, modes.OUTPUT)
-    if found != expected:
-        raise ContractError(f"the plan of {spec.file} has tensors {found}, expected {expected}; build the engine again")
-    least, _, most = plan.get_tensor_profile_shape(spec.inputs[0].name, 0)
-    if least[0] != 1:
-        raise ContractError(f"the plan of {spec.file} takes {least[0]} objects at least, not 1; build the engine again")
-    return int(most[0])
-
-
-def _listed(tensors: Sequence[TensorSpec], mode: Any) -> dict[str, tuple[Any, ...]]:
-    return {t.name: (mode, t.dtype, tuple(-1 if isinstance(n, str) else n for n in t.shape)) for t in tensors}

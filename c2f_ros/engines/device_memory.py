@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from numpy.typing import DTypeLike, NDArray
 
-from c2f_ros.contract import ContractError, EngineError, TemporalSpec
+from c2f_ros.contract import EngineError, TemporalSpec
 from c2f_ros.engines.cuda_device import Device
 from c2f_ros.object_memory import Kept
 
@@ -67,9 +67,9 @@ class DeviceRoom:
             raise failed[0]
 
 
-def check_room(needs: Mapping[str, int], limit_mb: int, device: Device, loaded: Sequence[str] = ("weights",)) -> None:
-    """Raises ContractError unless all that is needed, bytes by kind, stays within `limit_mb` (0: no bound), and what is
-    not `loaded` yet within what is free."""
+def why_no_room(needs: Mapping[str, int], limit_mb: int, device: Device, loaded: Sequence[str] = ("weights",)) -> str:
+    """ "" if all that is needed, bytes by kind, stays within `limit_mb` (0: no bound), and what is not `loaded` yet
+    within what is free; else what lacks, in one sentence."""
     free, total = device.memory_info()
     needed = sum(needs.values())
     missing = needed - sum(needs.get(kind, 0) for kind in loaded)
@@ -77,12 +77,13 @@ def check_room(needs: Mapping[str, int], limit_mb: int, device: Device, loaded: 
     said = f"the model needs {_megabytes(needed)} MB of {device.name}'s memory ({parts})"
     advice = "lower max_objects, choose a lower engine_precision"
     if limit_mb and needed > limit_mb * MEGABYTE:
-        raise ContractError(f"{said}, {limit_mb} MB are allowed; {advice}, or raise engine_memory_mb")
+        return f"{said}, {limit_mb} MB are allowed; {advice}, or raise engine_memory_mb"
     if missing > free:
-        raise ContractError(
+        return (
             f"{said}, {_megabytes(missing)} MB of it yet to be taken, and {_megabytes(free)} of {_megabytes(total)} MB "
             f"are free; {advice}, or end another program on this GPU"
         )
+    return ""
 
 
 def _megabytes(size: int) -> str:

@@ -76,16 +76,35 @@ class ModeEngine:
 
 
 class HostEngine(ModeEngine):
-    """An engine whose graphs take and give arrays of the host; a subclass adds `name`."""
+    """An engine whose graphs take and give arrays of the host; a subclass adds `name`. A call takes as many objects as
+    the manifest allows: these libraries do not say beforehand what memory a call will need."""
+
+    def __init__(self, manifest: Manifest, graphs: Sequence[Graph], slots: int) -> None:
+        super().__init__(manifest, graphs, slots)
+        self._limit = manifest.graph.batch_limit
 
     def run(self, batch: Batch) -> MaskProbabilities:
-        return self._mode.run(batch)
+        return joined([self._mode.run(batch.part(rows)) for rows in self._calls(len(batch.image))])
 
     def compute(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        return self._mode.compute(inputs)
+        calls = self._calls(len(inputs["image"]))
+        found = [self._mode.compute({name: array[rows] for name, array in inputs.items()}) for rows in calls]
+        return found[0] if len(found) == 1 else {n: np.concatenate([one[n] for one in found]) for n in found[0]}
 
     def close(self) -> None:
         del self._mode
+
+    def _calls(self, count: int) -> list[slice]:
+        """The rows of each call."""
+        step = self._limit or count
+        return [slice(first, first + step) for first in range(0, count, step)]
+
+
+def joined(found: Sequence[MaskProbabilities]) -> MaskProbabilities:
+    """What several calls found, at least one, as if they had been one."""
+    if len(found) == 1:
+        return found[0]
+    return MaskProbabilities(*(np.concatenate([getattr(one, name) for one in found]) for name in ("amodal", "frames")))
 
 
 class Plain:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from c2f_ros.bundle import Arrays, Bundle
@@ -22,11 +21,12 @@ from c2f_ros.engine_plans import BuildRequest, plan_specs, plans_of
 from c2f_ros.engines.call_size import CallSize
 from c2f_ros.engines.cuda_device import OutOfDeviceMemory, open_device, why_no_gpu
 from c2f_ros.engines.device_frames import DeviceFrames, frame_bytes
-from c2f_ros.engines.device_graph import DeviceGraph, failure, row_bytes, rows_of
-from c2f_ros.engines.device_memory import MEGABYTE, DeviceRoom, DeviceStates, check_room
+from c2f_ros.engines.device_graph import DeviceGraph, failure, row_bytes
+from c2f_ros.engines.device_memory import MEGABYTE, DeviceRoom, DeviceStates, why_no_room
 from c2f_ros.engines.frame_cache import TwoGraphs, kept_of_frames
 from c2f_ros.engines.kernel_cache import KernelCache
-from c2f_ros.engines.modes import ModeEngine
+from c2f_ros.engines.modes import ModeEngine, joined
+from c2f_ros.engines.profiles import Profile, from_most, profiles_of
 from c2f_ros.engines.settings import DeviceSettings
 from c2f_ros.engines.tensorrt_library import is_installed, library_version, open_library
 from c2f_ros.plan_store import PlanStore
@@ -49,7 +49,7 @@ def why_not(backend: str) -> str:
 
 
 class TensorRTEngine(ModeEngine):
-    """A bundle's plans on the first GPU, for `device.most_rows` objects a call or as many as the manifest allows.
+    """A bundle's plans on the first GPU, for `device.most_rows` objects a call, or as many as there is memory for.
 
     `device_bytes` says what it has taken there, by kind. When the GPU's memory runs out in use, calls take half as many
     objects, until larger ones are found to work again (`call_size.py`); `name` says both.
@@ -102,9 +102,7 @@ class TensorRTEngine(ModeEngine):
             if result is not None:
                 found.append(result)
                 first += len(part.image)
-        if len(found) == 1:
-            return found[0]
-        return MaskProbabilities(*(np.concatenate([getattr(part, n) for part in found]) for n in ("amodal", "frames")))
+        return joined(found)
 
     def compute(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         while True:
@@ -135,45 +133,65 @@ class TensorRTEngine(ModeEngine):
         store = PlanStore(settings.cache)
         plans = plans_of(bundle, request, store, self._device.name, settings.build)
         self._load(plans)
-        specs = list(zip(self._plans, plan_specs(manifest), strict=True))
-        rows = [_rows(library, plan, spec, settings.most_rows) for plan, spec in specs]
-        self._size = CallSize(rows[-1], clock)
-        self._needs = {
-            "weights": sum(_weights(library, plan, data) for plan, data in zip(self._plans, plans, strict=True)),
-            "activations": max(1, *(int(plan.device_memory_size_v2) for plan in self._plans)),
-            "buffers": sum(most * _all_row_bytes(spec) for most, (_, spec) in zip(rows, specs, strict=True)),
-            "states": slots * manifest.temporal.state_bytes,
-        }
-        capacity = self._add_frames(manifest, slots, rows[-1], settings.memory_mb)
-        check_room(self._needs, settings.memory_mb, self._device)
+        specs = plan_specs(manifest)
+        profiles = self._choose(manifest, specs, plans, slots, settings)
+        self._size = CallSize(profiles[-1].rows, clock)
         room = self._room = DeviceRoom(self._device, settings.low_priority)
         room.count("weights", self._needs["weights"])
         activations = room.allocate("activations", self._needs["activations"])
-        for (plan, spec), most, data in zip(specs, rows, plans, strict=True):
+        for plan, spec, profile, data in zip(self._plans, specs, profiles, plans, strict=True):
             kernels = KernelCache(store, data, self._device.name)
-            self._graphs.append(DeviceGraph(library, plan, spec, most, room, activations, self._log, kernels))
+            self._graphs.append(DeviceGraph(library, plan, spec, profile, room, activations, self._log, kernels))
         graphs = self._graphs
         states = DeviceStates(manifest.temporal, slots, graphs[-1], room) if manifest.temporal.state else None
         frames = None
         if manifest.frame_graph is not None:
             first, second = graphs
+            capacity = self._needs["frames"] // frame_bytes(kept_of_frames(manifest))
             frames = DeviceFrames(TwoGraphs(first, second, manifest), first, second, capacity, room)
         super().__init__(manifest, graphs, slots, states, frames)
 
-    def _add_frames(self, manifest: Manifest, slots: int, rows: int, limit_mb: int) -> int:
-        """Frames kept on the GPU, whose memory is added to what is needed: all windows that may be alive, or as many as
-        fit, but at least the windows of one call."""
-        if manifest.frame_graph is None:
-            return 0
+    def _choose(
+        self,
+        manifest: Manifest,
+        specs: Sequence[GraphSpec],
+        plans: Sequence[bytes],
+        slots: int,
+        settings: DeviceSettings,
+    ) -> list[Profile]:
+        """Of every plan, the profile with most objects a call for which there is memory. Raises ContractError if there
+        is not enough for any."""
+        library = self._library
+        every = [
+            profiles_of(library, plan, spec, settings.most_rows) for plan, spec in zip(self._plans, specs, strict=True)
+        ]
+        weights = sum(_weights(library, plan, data) for plan, data in zip(self._plans, plans, strict=True))
+        for profiles in from_most(every):
+            self._needs = {
+                "weights": weights,
+                "activations": max(1, *(profile.activation_bytes for profile in profiles)),
+                "buffers": sum(one.rows * _all_row_bytes(spec) for one, spec in zip(profiles, specs, strict=True)),
+                "states": slots * manifest.temporal.state_bytes,
+            }
+            if manifest.frame_graph is not None:
+                self._needs["frames"] = self._frames_needed(manifest, slots, profiles[-1].rows, settings.memory_mb)
+            reason = why_no_room(self._needs, settings.memory_mb, self._device)
+            if not reason:
+                if profiles[-1].rows < every[-1][-1].rows:
+                    self._title += f", {profiles[-1].rows} objects a call for want of memory"
+                return profiles
+        raise ContractError(reason)
+
+    def _frames_needed(self, manifest: Manifest, slots: int, rows: int, limit_mb: int) -> int:
+        """Bytes of frames kept on the GPU: all windows that may be alive, or as many frames as fit beside all else, but
+        at least the windows of one call."""
         size, window = frame_bytes(kept_of_frames(manifest)), manifest.temporal.window
         free, _ = self._device.memory_info()
         needed = sum(self._needs.values())
         spare = (free - needed + self._needs["weights"]) // 2  # half for others, and for what TensorRT takes later
         if limit_mb:
             spare = min(spare, limit_mb * MEGABYTE - needed)
-        capacity = max(rows * window, min(slots * window, spare // max(size, 1)))
-        self._needs["frames"] = capacity * size
-        return capacity
+        return size * max(rows * window, min(slots * window, spare // max(size, 1)))
 
     def _load(self, plans: list[bytes]) -> None:
         self._logger = _make_log(self._library, self._log)  # the library keeps no reference of its own
@@ -218,11 +236,6 @@ class TensorRTEngine(ModeEngine):
         for graph in self._graphs:
             graph.rows = min(graph.most_rows, self._size.rows) if is_bounded else graph.most_rows
         return found
-
-
-def _rows(library: Any, plan: Any, spec: GraphSpec, most_rows: int) -> int:
-    """Objects in one call of this plan: what it was built for, the user wants and the manifest allows."""
-    return min(rows_of(library, plan, spec), most_rows, spec.batch_limit or most_rows)
 
 
 def _weights(library: Any, plan: Any, data: bytes) -> int:

@@ -29,7 +29,8 @@ SLOTS = 32
 
 class Engine(Protocol):
     """An opened model, and what it remembers of objects where the model has a memory. `name` says what runs where, for
-    people; precision: of `settings.PRECISIONS`, not auto. One thread only.
+    people; precision: of `settings.PRECISIONS`, not auto. One thread only. How many objects a call of its graphs takes,
+    it decides itself.
 
     An engine on a device of its own has `device_bytes`, the bytes it takes there by kind. `open_engine` adds `why`, the
     reason for which it was chosen.
@@ -143,30 +144,19 @@ def _load(wanted: Candidate, bundle: Bundle, threads: int, slots: int, device: D
     return TensorRTEngine(bundle, wanted.kind, slots, device)
 
 
-def run_engine(engine: Engine, batch: Batch, batch_limit: int = 0) -> MaskProbabilities:
-    """The engine's probabilities, checked: one call, or as many as `batch_limit` objects a call ask for (0: no limit).
+def run_engine(engine: Engine, batch: Batch) -> MaskProbabilities:
+    """The engine's probabilities, checked. N = 0 costs nothing.
 
-    N = 0 costs nothing.
     Raises EngineError if the engine fails or returns a wrong shape, a value that is not finite or one outside 0..1.
     """
     count, size = batch.image.shape[0], batch.image.shape[-1]
     if count == 0:
         return MaskProbabilities(np.zeros((0, size, size), np.float32))
-    step = batch_limit or count
-    parts = [batch.part(slice(first, first + step)) for first in range(0, count, step)]
-    found = [_run_checked(engine, part) for part in parts]
-    if len(found) == 1:
-        return found[0]
-    return MaskProbabilities(*(np.concatenate([getattr(one, name) for one in found]) for name in ("amodal", "frames")))
-
-
-def _run_checked(engine: Engine, batch: Batch) -> MaskProbabilities:
-    count = len(batch.image)
     try:
         result = engine.run(batch)
     except Exception as error:  # whatever the library raises: the frame is lost, the node goes on
         raise EngineError(f"engine {engine.name} failed on {count} objects: {error}") from error
-    check_amodal(f"engine {engine.name}", result.amodal, count, batch.image.shape[-1])
+    check_amodal(f"engine {engine.name}", result.amodal, count, size)
     if len(result.frames) == count:
         return result
     return MaskProbabilities(result.amodal, np.array(batch.frames or (1,) * count, np.int64))

@@ -10,7 +10,7 @@ import pytest
 
 from needs_torch import torch  # isort: skip
 
-from fake_tensorrt import Opening
+from device_engines import Opening
 from tiny import tiny_config
 
 from benchmarks import gpu

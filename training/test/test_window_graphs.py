@@ -54,7 +54,7 @@ def largest_difference(network: C2FNetwork, bundle: Bundle, frames: list[Tracked
         observed = store.observe(frame)
         if k in left_out:
             continue
-        found = run_engine(engine, make_batch(observed, manifest), manifest.graph.batch_limit).amodal
+        found = run_engine(engine, make_batch(observed, manifest)).amodal
         image, masks = window_inputs(observed.windows, manifest.crop, manifest.input, manifest.temporal)
         with torch.no_grad():
             expected = network(torch.from_numpy(image), torch.from_numpy(masks))[0].numpy()
