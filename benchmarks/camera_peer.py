@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -24,33 +24,66 @@ from c2f_ros.steps.step8_publish import ros_bytes
 from c2f_ros.waiting import LOOK_AGAIN_S, spin_until
 
 DEPTH = 50
-ANSWER_S = 2.0
-"""An answer that comes later than this after the last image and the last other answer is not waited for."""
+ANSWER_S = 3.0
+"""An image that is not answered after so long counts as lost, unless its answer comes later in the same turn."""
+
+
+class Played(NamedTuple):
+    """sent: images of all cameras; answers_s: from image to answer, for each that was answered; hz: what a camera
+    reached, on average."""
+
+    sent: int
+    answers_s: tuple[float, ...]
+    hz: float
 
 
 class Camera:
-    """What it has sent, and what has come back. sent: time of sending by stamp; answered: seconds that each took."""
+    """It sends an image at a time: the next one is due when the last is answered or lost, and a period has passed."""
 
     def __init__(self, node: Any, name: str) -> None:
-        self.sent: dict[int, float] = {}
-        self.answered: list[float] = []
-        self.frames = 0
         self.results = f"/{name}/c2f/output/instances"
         self.image, self.masks = (
             node.create_publisher(Image, f"/{name}/c2f/input/{topic}", QoSProfile(depth=DEPTH))
             for topic in ("image", "masks")
         )
         node.create_subscription(AmodalInstanceArray, self.results, self._on_result, QoSProfile(depth=DEPTH))
+        self._frames = 0
+        self.begin(0.0)
+
+    def begin(self, first_s: float) -> None:
+        """Count anew; the first image is due at `first_s`, by the monotonic clock."""
+        self.sent: dict[int, float] = {}
+        self.answers_s: dict[int, float] = {}
+        self._due_s = first_s
+
+    @property
+    def due_s(self) -> float:
+        """When to send next, as far as is known now."""
+        last = next(reversed(self.sent), None)
+        is_open = last is not None and last not in self.answers_s
+        return max(self._due_s, self.sent[last] + ANSWER_S) if is_open and last is not None else self._due_s
+
+    @property
+    def hz(self) -> float:
+        """Images per second, from the first to the last one; needs two."""
+        times = list(self.sent.values())
+        return (len(times) - 1) / (times[-1] - times[0])
+
+    def send(self, pictures: Sequence[tuple[Image, Image]], period_s: float) -> None:
+        """The next image and its masks; stamps are `period_s` apart however late it is."""
+        image, masks = pictures[self._frames % len(pictures)]
+        stamp = 1_000_000_000 + round(self._frames * period_s * 1e9)
+        image.header = masks.header = header_message(stamp, "camera")
+        self._frames += 1
+        self.sent[stamp] = time.monotonic()
+        self._due_s = self.sent[stamp] + period_s
+        self.image.publish(image)
+        self.masks.publish(masks)
 
     def _on_result(self, message: AmodalInstanceArray) -> None:
-        since_s = self.sent.get(stamp_ns(message.header))
-        if since_s is not None:
-            self.answered.append(time.monotonic() - since_s)
-
-    def forget(self) -> None:
-        """Begin to count anew."""
-        self.sent.clear()
-        self.answered.clear()
+        stamp = stamp_ns(message.header)
+        if stamp in self.sent:
+            self.answers_s[stamp] = time.monotonic() - self.sent[stamp]
 
 
 class Peer:
@@ -65,7 +98,8 @@ class Peer:
         self._node, self._executor = rclpy.create_node("cameras"), SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._cameras = {name: Camera(self._node, name) for name in names}
-        self._pictures = _pictures(scene, prepared)
+        pictures = _pictures(scene, prepared)
+        self._pictures = [*pictures, *pictures[-2:0:-1]]
         self.engines: set[str] = set()
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=DEPTH))
 
@@ -94,43 +128,25 @@ class Peer:
         listeners = [part.get_subscription_count() for camera in chosen for part in (camera.image, camera.masks)]
         return all(listeners) and all(self._node.count_publishers(camera.results) for camera in chosen)
 
-    def play(self, names: Sequence[str], frames: int, rate_hz: float) -> tuple[int, list[float]]:
-        """Frames sent, and the seconds from each answered image to its answer: `frames` of each of these cameras.
+    def play(self, names: Sequence[str], frames: int, rate_hz: float) -> Played:
+        """Let each of these cameras send `frames` images, at most `rate_hz`, and wait for the answers.
 
-        Cameras send in turn, evenly apart, whether answers come or not; at the end the last ones are waited for.
+        Cameras begin evenly apart. None sends while its last image is being worked on: that measures what a frame
+        costs where there is time for it, on a machine that is too busy to keep up as well.
         """
-        chosen = [self._cameras[name] for name in names]
-        for camera in chosen:
-            camera.forget()
+        chosen, period_s = [self._cameras[name] for name in names], 1.0 / rate_hz
         start = time.monotonic()
-        for number in range(frames * len(chosen)):
-            moment = start + number / (rate_hz * len(chosen))
-            while (left := moment - time.monotonic()) > 0:
-                self._executor.spin_once(timeout_sec=left)
-            self._send(chosen[number % len(chosen)], rate_hz)
-        sent = frames * len(chosen)
-        self._listen(chosen, sent)
-        return sent, [seconds for camera in chosen for seconds in camera.answered]
-
-    def _listen(self, chosen: Sequence[Camera], sent: int) -> None:
-        """Until all is answered, or no answer has come for `ANSWER_S`."""
-        answered, last_s = -1, 0.0
-        while answered < sent:
-            before, answered = answered, sum(len(camera.answered) for camera in chosen)
-            last_s = time.monotonic() if answered > before else last_s
-            if time.monotonic() - last_s > ANSWER_S:
-                return
-            self._executor.spin_once(timeout_sec=LOOK_AGAIN_S)
-
-    def _send(self, camera: Camera, rate_hz: float) -> None:
-        there_and_back = [*self._pictures, *self._pictures[-2:0:-1]]
-        image, masks = there_and_back[camera.frames % len(there_and_back)]
-        stamp = 1_000_000_000 + round(camera.frames * 1e9 / rate_hz)
-        image.header = masks.header = header_message(stamp, "camera")
-        camera.frames += 1
-        camera.sent[stamp] = time.monotonic()
-        camera.image.publish(image)
-        camera.masks.publish(masks)
+        for number, camera in enumerate(chosen):
+            camera.begin(start + number * period_s / len(chosen))
+        while left := [camera for camera in chosen if len(camera.sent) < frames]:
+            camera = min(left, key=lambda one: one.due_s)
+            wait_s = camera.due_s - time.monotonic()
+            if wait_s <= 0:
+                camera.send(self._pictures, period_s)
+            self._executor.spin_once(timeout_sec=min(max(wait_s, 0.0), LOOK_AGAIN_S))
+        self.wait(lambda: all(len(camera.answers_s) == frames for camera in chosen), ANSWER_S)
+        answers_s = tuple(seconds for camera in chosen for seconds in camera.answers_s.values())
+        return Played(frames * len(chosen), answers_s, sum(camera.hz for camera in chosen) / len(chosen))
 
 
 def _pictures(scene: MovingScene, count: int) -> list[tuple[Image, Image]]:

@@ -28,13 +28,13 @@ HEIGHT, WIDTH, OBJECTS, RATE_HZ = 480, 640, 4, 10.0
 COUNTS, ROUNDS = (1, 2, 4), 3
 FRAMES, WARM_UP, PREPARED = 12, 4, 20
 """Of each camera: sent in a turn, sent before the first turn, and different ones."""
-START_S = 300.0
+START_S = 600.0
 """Most seconds for nodes to become active."""
 TITLE = "Several cameras"
 COLUMNS = {
     "cameras": "cameras", "where": "nodes", "cpu": "CPU ms per published frame", "ratio": "of all in one",
     "memory_mb": "memory, MB", "published": "frames published", "sent": "of frames sent",
-    "answer_ms": "answer after, ms",
+    "hz": "Hz of each camera", "answer_ms": "answer after, ms",
 }  # fmt: skip
 NO_ROS = "Not measured: rclpy or this package's messages cannot be imported; source a ROS 2, or run `make bench`."
 
@@ -57,11 +57,12 @@ class Setup:
 @dataclass(frozen=True)
 class Turn:
     """What a setup did with some frames. cpu_s: of all its processes; answers_s: image to answer, a published frame
-    each."""
+    each; hz: what a camera reached, on average."""
 
     sent: int
     cpu_s: float
     answers_s: tuple[float, ...]
+    hz: float
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,11 @@ def cameras(model: Path, effort: Effort) -> Section:
         return Section("cameras", TITLE, NO_ROS, COLUMNS)
     found, engines = _measure(model, make_setups(COUNTS[:2] if effort.is_quick else COUNTS), effort)
     note = (
-        f"{model.name}: images of {WIDTH}x{HEIGHT} with {OBJECTS} objects, {RATE_HZ:g} Hz from each camera, real nodes "
-        "over DDS, images best effort, one engine thread for each node. The setups get images in turn. CPU: all "
-        "threads of a setup's processes, median and quartiles over turns; ratios are taken turn by turn. Memory: after "
-        "all turns, what processes share counted once (the sum of PSS, which depends on what else runs, is in the "
-        "JSON). "
+        f"{model.name}: images of {WIDTH}x{HEIGHT} with {OBJECTS} objects, at most {RATE_HZ:g} Hz from each camera, "
+        "the next one when the last is answered; real nodes over DDS, images best effort, one engine thread for each "
+        "node. The setups get images in turn. CPU: all threads of a setup's processes, median and quartiles over "
+        "turns; ratios are taken turn by turn. Memory: after all turns, files that processes share counted once (the "
+        "sum of PSS, which depends on what else runs, is in the JSON). "
         f"Answer: wall time from an image's sending to its masks, median. Engine: {engines}."
     )
     return Section("cameras", TITLE, note, COLUMNS, make_rows(found))
@@ -128,6 +129,7 @@ def make_rows(found: Sequence[Found]) -> list[Row]:
                 "ratio": None if setup.is_one else ratio(cpu, together[setup.count]),
                 "memory_mb": memory_mb, "pss_mb": pss_mb,
                 "published": sum(len(turn.answers_s) for turn in turns), "sent": sum(turn.sent for turn in turns),
+                "hz": median(turn.hz for turn in turns),
                 "answer_ms": median(answer * 1e3 for turn in turns for answer in turn.answers_s),
             }
         )  # fmt: skip
@@ -171,5 +173,5 @@ def _start(setups: Sequence[Setup], nodes: Nodes, peer: Peer) -> None:
 
 def _turn(setup: Setup, nodes: Nodes, peer: Peer, effort: Effort) -> Turn:
     before = nodes.cpu_s(setup.processes)
-    sent, answers_s = peer.play(setup.cameras, effort.rounds(FRAMES), RATE_HZ)
-    return Turn(sent, nodes.cpu_s(setup.processes) - before, tuple(answers_s))
+    played = peer.play(setup.cameras, effort.rounds(FRAMES), RATE_HZ)
+    return Turn(played.sent, nodes.cpu_s(setup.processes) - before, played.answers_s, played.hz)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 MB = 1024 * 1024
+MESSAGES = "/dev/shm/"
 _MAPPING = re.compile(r"^[0-9a-f]+-[0-9a-f]+ \S+ ([0-9a-f]+) \S+ \d+ *(.*)$")
 
 
@@ -29,8 +30,9 @@ def cpu_seconds(pid: int) -> float:
 def memory_mb(pids: Iterable[int]) -> tuple[float, float] | None:
     """MB (2^20 bytes) in memory that these processes hold together, and the sum of their PSS; None without /proc.
 
-    In the first, a file or shared segment counts once. PSS gives a part of it to every other process of the machine
-    that has the same libraries open, so it depends on what else runs, and favours many processes over one.
+    In the first, a file that several have mapped counts once, and segments of /dev/shm do not count: they hold
+    messages, most of them others'. PSS gives a part of a file to every other process of the machine that has it open,
+    so it depends on what else runs, and favours many processes over one.
     """
     try:
         return together_mb([Path(f"/proc/{pid}/smaps").read_text() for pid in pids])
@@ -56,7 +58,8 @@ def together_mb(maps: Iterable[str]) -> tuple[float, float]:
                 pss += _bytes(line)
             elif line.startswith("Anonymous:"):
                 own += _bytes(line)
-                files[where] = max(files[where], resident - _bytes(line))
+                if not where[0].startswith(MESSAGES):
+                    files[where] = max(files[where], resident - _bytes(line))
     return (own + sum(files.values())) / MB, pss / MB
 
 

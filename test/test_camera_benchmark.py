@@ -28,6 +28,10 @@ Anonymous:             0 kB
 Rss:                 300 kB
 Pss:                 250 kB
 Anonymous:           200 kB
+7e0000-7e1000 rw-s 00000000 00:14 17                         /dev/shm/of the middleware
+Rss:                9999 kB
+Pss:                  10 kB
+Anonymous:             0 kB
 7f0000-7f1000 rw-p 00000000 00:00 0
 Rss:                {own} kB
 Pss:                {own} kB
@@ -51,11 +55,11 @@ def test_no_camera_is_in_two_processes():
     assert len(processes) == 6 and len(every) == len(set(every)) == 10
 
 
-def test_shared_pages_count_once_and_pages_of_its_own_count_for_each_process():
+def test_a_file_counts_once_own_pages_for_each_process_and_messages_not_at_all():
     first, second = PROGRAM.format(program=5000, own=2048), PROGRAM.format(program=4000, own=1024)
     held, pss = together_mb([first, second])
     assert held * 1024 == pytest.approx((2048 + 200) + (1024 + 200) + 5000 + 100)
-    assert pss * 1024 == pytest.approx((100 + 250 + 2048) + (100 + 250 + 1024))
+    assert pss * 1024 == pytest.approx((100 + 250 + 10 + 2048) + (100 + 250 + 10 + 1024))
     assert together_mb([first])[0] * 1024 == pytest.approx(2048 + 200 + 5000 + 100)
 
 
@@ -88,13 +92,14 @@ def test_cpu_time_of_another_process_is_that_of_its_threads_and_does_not_pass_wh
 def test_a_frame_costs_what_a_turn_took_over_what_it_published_and_ratios_are_taken_turn_by_turn():
     setups = make_setups((1, 2))
     turns = [
-        (Turn(2, 0.04, (0.01, 0.03)), Turn(2, 0.06, (0.02, 0.02))),
-        (Turn(4, 0.10, (0.03,) * 4), Turn(4, 0.20, (0.05,) * 4)),
-        (Turn(4, 0.12, (0.03,) * 3), Turn(4, 0.30, (0.05,) * 4)),
+        (Turn(2, 0.04, (0.01, 0.03), 9.0), Turn(2, 0.06, (0.02, 0.02), 9.0)),
+        (Turn(4, 0.10, (0.03,) * 4, 9.0), Turn(4, 0.20, (0.05,) * 4, 9.0)),
+        (Turn(4, 0.12, (0.03,) * 3, 9.0), Turn(4, 0.30, (0.05,) * 4, 9.0)),
     ]
     memories = [(300.0, 250.0), (400.0, 390.0), None]
     one, together, apart = make_rows([Found(*each) for each in zip(setups, turns, memories, strict=True)])
     assert one["cpu"].ms == pytest.approx((20.0, 30.0)) and one["ratio"] is None
+    assert one["hz"] == 9.0
     assert one["answer_ms"] == pytest.approx(20.0)
     assert (together["cameras"], together["memory_mb"], together["pss_mb"]) == (2, 400.0, 390.0)
     assert apart["cpu"].ms == pytest.approx((40.0, 75.0))
@@ -104,7 +109,7 @@ def test_a_frame_costs_what_a_turn_took_over_what_it_published_and_ratios_are_ta
 
 def test_a_turn_without_an_answer_is_refused_since_its_frames_have_no_cost():
     with pytest.raises(ContractError, match=r"1 cameras? \(one\): no answer in a whole turn"):
-        make_rows([Found(make_setups((1,))[0], (Turn(2, 0.1, ()),), None)])
+        make_rows([Found(make_setups((1,))[0], (Turn(2, 0.1, (), 9.0),), None)])
 
 
 def test_without_ros_2_one_sentence_says_so(tmp_path, monkeypatch):
@@ -145,6 +150,7 @@ def test_a_quick_run_measures_real_nodes_and_writes_files_of_its_own(tmp_path):
     ]  # fmt: skip
     assert all(0 < row["published"] <= row["sent"] for row in rows)
     assert [row["sent"] for row in rows] == [4, 8, 8]
+    assert all(0 < row["hz"] <= part.RATE_HZ for row in rows)
     assert all(0 < row["cpu"]["median"] < (time.monotonic() - start) * 1e3 * os.cpu_count() for row in rows)
     assert rows[0]["memory_mb"] < rows[1]["memory_mb"] < rows[2]["memory_mb"]
     assert "## Several cameras" in (out / "cameras.md").read_text()
