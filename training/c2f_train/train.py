@@ -107,7 +107,9 @@ def _about(config: TrainConfig, stage: str) -> str:
         plain["loss"] = plain["loss"]["network"]["iou"]
         plain["data"].pop("tracks", None)
         return json.dumps(plain, sort_keys=True)
-    del plain["unet"], plain["network"]["inference"]["steps"]
+    del plain["unet"]
+    for key in ("steps", "threshold"):
+        del plain["network"]["inference"][key]
     if stage == "tokenizer":
         kept = ("seed", "crop", "data", "network", "augment", "loss", "tokenizer_stage")
         plain = {key: plain[key] for key in kept}

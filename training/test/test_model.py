@@ -149,3 +149,7 @@ def test_the_threshold_is_halved_only_where_the_coarse_mask_is_added():
     added = replace(config, inference=replace(config.inference, output="sum"))
     assert (config.mask_threshold, added.mask_threshold) == (0.5, 0.25)
     assert replace(added, refiner=replace(added.refiner, enabled=False)).mask_threshold == 0.5
+    lower = [replace(c, inference=replace(c.inference, threshold=0.4)) for c in (config, added)]
+    assert [c.mask_threshold for c in lower] == [0.4, 0.2]
+    with pytest.raises(ContractError, match=r"inference.threshold is 1.0, expected between 0 and 1"):
+        replace(config.inference, threshold=1.0)

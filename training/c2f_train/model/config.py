@@ -182,7 +182,8 @@ class InferenceConfig:
     """Mask-and-predict (paper section 3.3). steps: K. top_k: most likely tokens that are considered (0: all).
     temperature: of the Gumbel noise on confidences. confidence: `published` (log-probability, known tokens infinite) or
     `paper` (probability, known tokens 1, no noise). decode: `hard` (chosen tokens) or `soft` (expected code vectors).
-    output: `refined`, or `sum` (published video model: refined plus coarse, halved)."""
+    output: `refined`, or `sum` (published video model: refined plus coarse, halved). threshold: above which probability
+    the refined output is mask; intersection over union is best below one half where a model is often unsure."""
 
     steps: int
     top_k: int
@@ -190,9 +191,12 @@ class InferenceConfig:
     confidence: str
     decode: str
     output: str
+    threshold: float = 0.5
 
     def __post_init__(self) -> None:
         _at_least(self.steps, 1, "inference.steps")
+        if not 0 < self.threshold < 1:
+            raise ContractError(f"inference.threshold is {self.threshold}, expected between 0 and 1; correct it")
         _one_of(self.confidence, (PUBLISHED, PAPER), "inference.confidence")
         _one_of(self.decode, ("hard", "soft"), "inference.decode")
         _one_of(self.output, ("refined", "sum"), "inference.output")
@@ -318,7 +322,9 @@ class NetworkConfig:
     @property
     def mask_threshold(self) -> float:
         """Above which the amodal output is mask: half of it is the coarse mask where `inference.output` is `sum`."""
-        return 0.25 if self.inference.output == "sum" and self.refiner.enabled else 0.5
+        if self.inference.output == "sum" and self.refiner.enabled:
+            return 0.5 * self.inference.threshold
+        return self.inference.threshold
 
     @property
     def frames(self) -> int:
