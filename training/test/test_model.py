@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from tiny import tiny_config, torch
 
+from c2f_ros.contract import ContractError
 from c2f_train.model.decoding import complete, kept_probability, mask_target, seeded
 from c2f_train.model.network import C2FNetwork
 from c2f_train.model.refiner import coarse_attention, coarse_cells
