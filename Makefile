@@ -24,11 +24,12 @@ help:
 demo: | python
 	@$(call in,demo) python -m c2f_ros.demo --out $(OUT)
 
-# Both run, so that a misspelt word does not hide a failing test; either makes the whole fail.
+# Both run, so that a misspelt word does not hide a failing test; either makes the whole fail. Most tests keep one core
+# busy: two processes take whole files in turn, slow ones first (test/conftest.py).
 test: | python
 	@$(call in,test) true
 	@lint=0; $(call in,test) ruff check --output-format concise . || lint=$$?; \
-	$(call in,test) python -m pytest -q test training/test || exit $$?; \
+	$(call in,test) python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder test training/test || exit $$?; \
 	exit $$lint
 
 bench: | python
