@@ -21,6 +21,11 @@ def check_amodal(engine: str, amodal: FloatArray, count: int, size: int) -> None
         raise EngineError(f"{engine} returned values in {low}..{high}, expected 0..1; nothing is published")
 
 
+def broken_masks(amodal: FloatArray) -> list[int]:
+    """Rows of `amodal` [N, S, S] in which a value is not finite."""
+    return np.flatnonzero(~np.isfinite(amodal.reshape(len(amodal), -1)).all(axis=1)).tolist()
+
+
 def broken_rows(engine: str, tensors: Sequence[TensorSpec], found: dict[str, NDArray[Any]], count: int) -> list[int]:
     """Rows in which any of the tensors holds a value that is not finite.
 

@@ -11,9 +11,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from c2f_ros.contract import EngineError, TemporalSpec
 from c2f_ros.engines.cuda_device import Device
+from c2f_ros.engines.settings import MEGABYTE
 from c2f_ros.object_memory import Kept
-
-MEGABYTE = 1 << 20
 
 
 class DeviceRoom:

@@ -13,7 +13,7 @@ from c2f_ros.bundle import Arrays
 from c2f_ros.contract import EngineError, Manifest, TensorSpec
 from c2f_ros.crops import filled_sizes, frame_inputs
 from c2f_ros.engines import Graph
-from c2f_ros.engines.checks import broken_rows
+from c2f_ros.engines.checks import broken_masks, broken_rows
 from c2f_ros.geometry import FloatArray
 from c2f_ros.records import Batch, MaskProbabilities, Observation
 
@@ -183,7 +183,7 @@ class CachedWindow:
 
     def _check_masks(self, windows: Sequence[Sequence[Observation]], amodal: FloatArray) -> None:
         """Raises EngineError if a mask is not finite; its frames are forgotten, one of them may be why."""
-        broken = np.flatnonzero(~np.isfinite(amodal.reshape(len(amodal), -1)).all(axis=1)).tolist()
+        broken = broken_masks(amodal)
         for row in broken:
             for observation in windows[row]:
                 self._kept.pop(observation, None)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from c2f_ros.bundle import Arrays
 from c2f_ros.contract import EngineError, Manifest
 from c2f_ros.engines import Graph
-from c2f_ros.engines.checks import broken_rows, check_amodal
+from c2f_ros.engines.checks import broken_masks, broken_rows, check_amodal
 from c2f_ros.engines.frame_cache import CachedWindow, FrameStorage, TwoGraphs
 from c2f_ros.geometry import FloatArray
 from c2f_ros.object_memory import ObjectMemory, StateStorage
@@ -181,7 +181,7 @@ class Streaming:
 
     def _check_masks(self, batch: Batch, amodal: FloatArray) -> None:
         """Raises EngineError if a mask is not finite. Its object begins anew: states that nobody sees may be why."""
-        broken = np.flatnonzero(~np.isfinite(amodal.reshape(len(amodal), -1)).all(axis=1)).tolist()
+        broken = broken_masks(amodal)
         for row in broken:
             self.memory.forget(batch.serials[row])
         if broken:

@@ -13,13 +13,10 @@ from numpy.typing import NDArray
 from c2f_ros.bundle import Arrays, Bundle
 from c2f_ros.contract import ContractError, GraphSpec, TensorSpec
 from c2f_ros.engines.modes import HostEngine
-from c2f_ros.engines.settings import DeviceSettings
+from c2f_ros.engines.settings import MEGABYTE, DeviceSettings
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64"}
-
-
-MEGABYTE = 1 << 20
 
 
 def why_not_cuda() -> str:

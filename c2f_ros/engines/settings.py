@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+MEGABYTE = 1 << 20
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 
 

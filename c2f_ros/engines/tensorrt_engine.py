@@ -22,12 +22,12 @@ from c2f_ros.engines.call_size import CallSize
 from c2f_ros.engines.cuda_device import OutOfDeviceMemory, open_device, why_no_gpu
 from c2f_ros.engines.device_frames import DeviceFrames, frame_bytes
 from c2f_ros.engines.device_graph import DeviceGraph, failure, row_bytes
-from c2f_ros.engines.device_memory import MEGABYTE, DeviceRoom, DeviceStates, why_no_room
+from c2f_ros.engines.device_memory import DeviceRoom, DeviceStates, why_no_room
 from c2f_ros.engines.frame_cache import TwoGraphs, kept_of_frames
 from c2f_ros.engines.kernel_cache import KernelCache
 from c2f_ros.engines.modes import ModeEngine, joined
 from c2f_ros.engines.profiles import Profile, from_most, profiles_of
-from c2f_ros.engines.settings import DeviceSettings
+from c2f_ros.engines.settings import MEGABYTE, DeviceSettings
 from c2f_ros.engines.tensorrt_library import is_installed, library_version, open_library
 from c2f_ros.plan_store import PlanStore
 from c2f_ros.records import Batch, MaskProbabilities
