@@ -34,7 +34,7 @@ class CallSize:
         if self.rows == 1:
             return False
         now, is_trial = self._clock(), self.rows > self._proven
-        is_again = is_trial or now < self._raised_at + self._wait
+        is_again = is_trial or now < self._raised_at + self._wait  # what worked for so short a time does not count
         self._wait = min(2 * self._wait, LONGEST_WAIT_S) if is_again else FIRST_WAIT_S
         self.rows = self._proven = self._proven if is_trial else self.rows // 2
         self._due, self._has_failed = now + self._wait, True
