@@ -36,6 +36,7 @@ def small_config():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)  # a minute of work, but other work may share the cores
 def test_the_whole_way_gives_a_model_that_beats_the_visible_mask_and_runs_on_a_bag(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(demo, "SCENE_FRAMES", 4)
