@@ -22,11 +22,11 @@ Processes = Mapping[str, tuple[str, ...]]
 class Nodes:
     """The running processes. Opened with `with`; at its end they are stopped.
 
-    model: of every node. folder: for their logs, and for what they remember of engines. domain: of ROS.
+    model, engine: of every node. folder: for their logs, and for what they remember of engines. domain: of ROS.
     """
 
-    def __init__(self, model: Path, folder: Path, domain: int) -> None:
-        values = {"model": model.resolve(), "engine_threads": 1, "engine_cache": folder / "cache"}
+    def __init__(self, model: Path, engine: str, folder: Path, domain: int) -> None:
+        values = {"model": model.resolve(), "engine": engine, "engine_threads": 1, "engine_cache": folder / "cache"}
         self._parameters = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
         # OpenMP waits as it does in a node by itself: what the benchmarks set for PyTorch is not handed on.
         kept = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}

@@ -146,7 +146,7 @@ def _measure(model: Path, setups: Sequence[Setup], effort: Effort) -> tuple[list
     domain, names = 1 + os.getpid() % 100, dict.fromkeys(name for setup in setups for name in setup.cameras)
     with (
         tempfile.TemporaryDirectory() as folder,
-        Nodes(model, Path(folder), domain) as nodes,
+        Nodes(model, "onnxruntime" if effort.is_quick else "auto", Path(folder), domain) as nodes,
         Peer(names, domain, MovingScene(HEIGHT, WIDTH, OBJECTS), effort.rounds(PREPARED)) as peer,
     ):
         _start(setups[:1], nodes, peer)  # measures which engine to take; the others find that in the cache

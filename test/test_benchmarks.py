@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 
@@ -208,6 +209,17 @@ def test_the_page_says_what_it_was_measured_on():
     assert "busy" in markdown([], {**MACHINE, "was_busy": True})
 
 
+def test_what_needs_more_than_others_has_files_of_its_own_which_stay_when_it_cannot_be_measured(tmp_path, capsys):
+    results = {"machine": MACHINE, "seconds": {"all": 1.0}}
+    rows = {"costs": [{"a": 1}], "cameras": [{"a": 2}]}
+    bench._write(results, [Section(key, key, "note", {"a": "a"}, found) for key, found in rows.items()], [], tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bench.json", "bench.md", "cameras.json", "cameras.md"]
+    assert list(json.loads((tmp_path / "bench.json").read_text())["sections"]) == ["costs"]
+    bench._write(results, [Section("cameras", "cameras", "There is no ROS 2.", {"a": "a"})], [], tmp_path)
+    assert json.loads((tmp_path / "cameras.json").read_text())["sections"]["cameras"]["rows"] == [{"a": 2}]
+    assert "cameras: There is no ROS 2." in capsys.readouterr().out
+
+
 def test_what_is_no_checkout_of_the_published_code_is_refused(tmp_path, capsys):
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "image_model.py").write_text("")
@@ -273,6 +285,8 @@ def test_the_readme_gets_a_row_per_claim_and_none_for_what_was_not_measured():
 def test_a_quick_run_writes_every_row(tmp_path, monkeypatch):
     models = [tiny_model(tmp_path / "tiny_image", False), tiny_model(tmp_path / "tiny_video", True)]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    if find_spec("openvino"):  # its compiler takes most of the time; other numbers of rows: test_cpu_engines.py
+        monkeypatch.setattr("c2f_ros.engines.openvino_engine.ROWS", (1,))
     out = tmp_path / "out"
     arguments = ["--quick", "--threads", "1", "--out", str(out), "--models", *map(str, models)]
     here = [part for part in bench.PARTS if part not in bench.OWN_FILES]  # cameras: test_camera_benchmark.py
