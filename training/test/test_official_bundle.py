@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import published_checkpoint as published
 import pytest
+from cached_clips import largest_difference
 from frames import header
 from needs_torch import torch
 from published_checkpoint import TINY, TINY_VIDEO, settings
@@ -17,7 +18,7 @@ from c2f_ros.crops import observe_object, paste_window, window_inputs
 from c2f_ros.geometry import place, union
 from c2f_ros.parameters import make_parameters
 from c2f_ros.pipeline import open_pipeline
-from c2f_ros.records import AmodalFrame, Frame, PairedFrame
+from c2f_ros.records import AmodalFrame, Frame, PairedFrame, TrackedFrame
 from c2f_ros.steps.step1_read import instances_of_labels
 from c2f_train.commands import import_official as command
 from c2f_train.model.network import C2FNetwork
@@ -123,17 +124,36 @@ def test_the_recorded_object_s_mask_comes_out_of_the_pipeline(shared_dir, tmp_pa
     assert place(seen).area < expected.sum()
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_the_recorded_clip_runs_in_the_pipeline_as_in_torch(shared_dir, tmp_path):
-    folder, out = shared_dir / "fixtures" / "c2f_seg_parity", tmp_path / "c2f_movid_a"
-    files = folder / "video"
+@pytest.fixture(scope="module")
+def recorded_video(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[C2FNetwork, Path]:
+    """The recorded video model in torch and imported as a bundle, both with K = 1."""
+    files, out = shared_dir / "fixtures" / "c2f_seg_parity" / "video", tmp_path_factory.mktemp("video") / "c2f_movid_a"
     run_command(
         "--vq", files / "vqgan_MOViD_A.pth.xz", "--c2f", files / "c2f_seg_MOViD_A.pth.xz", "--config",
         files / "c2f_seg_MOViD_A.yml", "--steps", 1, "--out", out,
     )  # fmt: skip
-    clip = np.load(folder / "video_clip.npz")
-    frames = [paired(clip["frames"][t], (clip["seg"][t] == clip["value"]).astype(np.uint8), t) for t in range(8)]
-    answer = run_pipeline(out, frames)
-    (expected,) = expected_masks(with_steps(load_checkpoint(files), 1), out, frames)
+    return with_steps(load_checkpoint(files), 1), out
+
+
+@pytest.fixture(scope="module")
+def recorded_clip(shared_dir: Path) -> list[PairedFrame]:
+    """The 8 frames of the recorded clip, with its one object."""
+    clip = np.load(shared_dir / "fixtures" / "c2f_seg_parity" / "video_clip.npz")
+    return [paired(clip["frames"][t], (clip["seg"][t] == clip["value"]).astype(np.uint8), t) for t in range(8)]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_recorded_clip_runs_in_the_pipeline_as_in_torch(recorded_video, recorded_clip):
+    network, folder = recorded_video
+    answer = run_pipeline(folder, recorded_clip)
+    (expected,) = expected_masks(network, folder, recorded_clip)
     assert expected.any() and np.array_equal(answer.instances[0].amodal.full(*expected.shape), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_recorded_clip_s_cached_answers_are_those_of_torch(recorded_video, recorded_clip):
+    network, folder = recorded_video
+    frames = [TrackedFrame(frame, ("1",)) for frame in recorded_clip]
+    assert largest_difference(network, load_bundle(folder), frames, left_out=range(6)) < 1e-3
