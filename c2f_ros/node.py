@@ -15,7 +15,7 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy._rclpy_pybind11 import RCLError
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, State, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -34,6 +34,7 @@ from c2f_ros.parameters import Parameters
 from c2f_ros.pipeline import Pipeline, open_pipeline
 from c2f_ros.records import AmodalFrame, Frame, ObservedFrame, PairedFrame
 from c2f_ros.ros_messages import RclpyTypes, diagnostics_message, image_message
+from c2f_ros.spinning import spin
 from c2f_ros.statistics import Health
 from c2f_ros.steps.step1_read import read_compressed_image, read_image, read_instance_array, read_label_image
 from c2f_ros.steps.step2_pairing import StampPairing
@@ -295,13 +296,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(remove_ros_args(given)[1:])
     rclpy.init(args=given)
     nodes = [AmodalNode(namespace=name) for name in options.namespaces or [""]]
-    executor = SingleThreadedExecutor() if len(nodes) == 1 else MultiThreadedExecutor(len(nodes))
-    for node in nodes:
+    executors = [SingleThreadedExecutor() for _ in nodes]
+    for executor, node in zip(executors, nodes, strict=True):
         executor.add_node(node)
     try:
         if options.autostart and not all(autostart(node) for node in nodes):
             return 1
-        executor.spin()
+        spin(executors)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RCLError:
@@ -310,7 +311,8 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         for node in nodes:
             node.release()
-        executor.shutdown()
+        for executor in executors:
+            executor.shutdown()
         for node in nodes:
             node.destroy_node()
         rclpy.try_shutdown()

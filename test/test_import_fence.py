@@ -37,6 +37,7 @@ NODE_SIDE = (
     "node.py",
     "node_parameters.py",
     "lifecycle_guard.py",
+    "spinning.py",
     "ros_messages.py",
     "player.py",
     "recorder.py",
