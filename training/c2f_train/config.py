@@ -159,7 +159,8 @@ class TrainConfig:
     torchvision's layout. train_everything: false leaves the transformer's biases and layer norms as they were at the
     start, as the published code does (spec B1). transformer_stage: without the refiner; 0 samples leave it out, then
     everything is trained together from the first step, as published. memory_stage: after the others, on tracks that are
-    followed as `unroll` says; a sample is a track. The stages before it see single frames, the memory empty.
+    followed as `unroll` says; a sample is a track. The stages before it see single frames, the memory empty. A network
+    without a memory gets the same frames as so many images.
     """
 
     name: str
@@ -203,6 +204,19 @@ class TrainConfig:
             raise ContractError(
                 f"network.memory is set, crop.rule is {self.crop.rule!r}; it needs 'followed', unroll and memory_stage"
             )
+
+    @property
+    def last_stage(self) -> str:
+        """The stage whose weights are used: models with and without a memory may share a folder."""
+        if self.memory_stage is None:
+            return "refiner"
+        return "memory" if self.network.is_stream else "tracks"
+
+    @property
+    def without_tracks(self) -> TrainConfig:
+        """The same of single frames alone."""
+        data = replace(self.data, tracks=())
+        return replace(self, data=data, unroll=None, memory_stage=None)
 
     @property
     def image_crop(self) -> CropSpec:

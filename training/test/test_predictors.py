@@ -67,14 +67,14 @@ def test_the_weights_of_the_last_stage_are_loaded_with_a_memory_or_without(tmp_p
     config = memory_config()
     config = replace(config, network=replace(config.network, memory=NO_MEMORY))
     states = {}
-    for seed, name in enumerate(("refiner", "memory")):
+    for seed, name in enumerate(("refiner", "tracks")):
         torch.manual_seed(seed)
         states[name] = C2FNetwork(config.network).state_dict()
     for name, state in states.items():
         torch.save({"average": state}, tmp_path / f"{name}.pt")
     for expected, found in (
-        ("memory", load_network(config, tmp_path)),
-        ("refiner", load_network(replace(config, unroll=None, memory_stage=None), tmp_path)),
+        ("tracks", load_network(config, tmp_path)),
+        ("refiner", load_network(config.without_tracks, tmp_path)),
     ):
         assert all(torch.equal(value, states[expected][name]) for name, value in found.state_dict().items()), expected
 

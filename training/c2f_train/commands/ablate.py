@@ -50,6 +50,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the tables and write them. Raises ContractError or InputError if something cannot be used."""
     ablations, config = choose(options.set.split(",")), load_config(options.config)
+    if not config.network.is_stream:
+        config = config.without_tracks
     data = scored_data(options, config)
 
     import torch

@@ -124,7 +124,7 @@ class MemoryStage(Stage):
         self, network: C2FNetwork, store: ClipStore, config: TrainConfig, faults: FaultSource | None = None
     ) -> None:
         objective = MemoryObjective(network, config)
-        super().__init__("memory", network, objective, config.memory_stage, config.ema_decay, config.seed)
+        super().__init__(config.last_stage, network, objective, config.memory_stage, config.ema_decay, config.seed)
         self.network, self.store, self.about, self.faults = network, store, config, faults
         shares = [about.weight for about in config.data.tracks]
         self.windows = find_windows(store, config.data.min_visible_pixels, shares)

@@ -110,7 +110,7 @@ def unet_predictor(unet: UNet) -> Predictor:
 def load_network(config: TrainConfig, folder: Path) -> C2FNetwork:
     """The network with the averaged weights of the last stage in `folder`, finished or not."""
     network = make_network(config.network)
-    network.load_state_dict(_averaged(folder / ("refiner.pt" if config.memory_stage is None else "memory.pt")))
+    network.load_state_dict(_averaged(folder / f"{config.last_stage}.pt"))
     network.freeze_tokenizer()
     return network.eval()
 
