@@ -15,6 +15,9 @@ from c2f_ros.motion import STILL, Similarity
 
 EXTENT_MEMORY_S = 3.0
 """What is not seen any more of an extent is forgotten with this time constant, while other parts are seen."""
+EXTENT_GUESS_S = 0.3
+"""The same while nothing is seen: a hidden object turns, and where it is becomes a guess. When it is seen again its
+extent is what is seen, and of the old one what this has left."""
 EXTENT_GROWTH = 0.25
 """An edge of the extent moves outwards by at most this share of its size in a frame: upstream may merge objects."""
 EXTENT_SCALE = 1.5
@@ -65,8 +68,7 @@ class Place:
     @property
     def size(self) -> float:
         """The longer side of its extent, at least 8."""
-        left, top, right, bottom = self.extent
-        return max(right - left, bottom - top, 8.0)
+        return max(_longer(self.extent), 8.0)
 
     def shown_share(self, pixels: int) -> float:
         """Which share of the most that was seen of it so many visible pixels are, 0..1."""
@@ -111,7 +113,11 @@ def next_place(
     extent = _moved(place.extent, moving)
     most = place.most_pixels * scale**2
     if visible is not None:
-        extent = _renewed(extent, _edges(visible.box), math.exp(-duration / EXTENT_MEMORY_S))
+        if place.seen_ns == place.stamp_ns:
+            kept, most_growth = math.exp(-duration / EXTENT_MEMORY_S), EXTENT_GROWTH * max(_longer(extent), 8.0)
+        else:
+            kept, most_growth = math.exp(-(stamp_ns - place.seen_ns) * 1e-9 / EXTENT_GUESS_S), math.inf
+        extent = _renewed(extent, _edges(visible.box), kept, most_growth)
         most = max(most * math.exp(-duration / MOST_MEMORY_S), min(pixels, MOST_GROWTH * most))
     seen_ns = place.seen_ns if visible is None else stamp_ns
     return Place(stamp_ns, extent, moving.after(place.anchor), velocity, doubt, most, seen_ns)
@@ -172,12 +178,15 @@ def _moved(extent: Extent, step: Similarity) -> Extent:
     return (*step.at(*extent[:2]), *step.at(*extent[2:]))
 
 
-def _renewed(moved: Extent, seen: Extent, kept: float) -> Extent:
+def _renewed(moved: Extent, seen: Extent, kept: float, most_growth: float) -> Extent:
     """`moved` drawn towards what is seen where it reaches beyond, and widened, not too fast, where it falls short."""
-    wide = max(moved[2] - moved[0], moved[3] - moved[1], 8.0) * EXTENT_GROWTH
-    low = (_low(old, new, kept, wide) for old, new in zip(moved[:2], seen[:2], strict=True))
-    high = (-_low(-old, -new, kept, wide) for old, new in zip(moved[2:], seen[2:], strict=True))
+    low = (_low(old, new, kept, most_growth) for old, new in zip(moved[:2], seen[:2], strict=True))
+    high = (-_low(-old, -new, kept, most_growth) for old, new in zip(moved[2:], seen[2:], strict=True))
     return (*low, *high)
+
+
+def _longer(extent: Extent) -> float:
+    return max(extent[2] - extent[0], extent[3] - extent[1])
 
 
 def _low(old: float, new: float, kept: float, most: float) -> float:

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -104,6 +106,22 @@ def test_the_most_that_was_seen_grows_step_by_step_and_is_forgotten_slowly():
     assert 780 < half.most_pixels < 800 and half.shown_share(400) == pytest.approx(0.5, abs=0.02)
     merged = next_place(place, 6 * FRAME, shown(Box(0, 0, 200, 200)), STILL, STILL)
     assert merged.most_pixels == pytest.approx(1.6 * 800)
+
+
+def test_the_extent_of_an_object_that_comes_back_is_what_is_seen_the_more_the_longer_it_was_hidden():
+    def back(frames):
+        place = first_place(0, shown(SEEN))
+        for frame in range(1, frames):
+            place = next_place(place, frame * FRAME, None, None, STILL)
+        return next_place(place, frames * FRAME, shown(Box(40, 50, 44, 90)), None, STILL).extent
+
+    assert back(2) == pytest.approx((40, 50, 44 + 16 * math.exp(-0.2 / 0.3), 90))
+    assert back(30)[2] == pytest.approx(44, abs=0.01)
+    elsewhere = next_place(
+        next_place(first_place(0, shown(SEEN)), FRAME, None, None, STILL),
+        2 * FRAME, shown(Box(200, 50, 220, 90)), None, STILL,
+    )  # fmt: skip
+    assert elsewhere.extent[2] == 220 and followed_crop(elsewhere, Box(200, 50, 220, 90), 300, 400, CROP).x1 >= 220
 
 
 def test_an_extent_grows_step_by_step_when_upstream_merges_objects():
