@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from c2f_ros.flow_points import mask_points
-from c2f_ros.geometry import EMPTY_MASK, Box, place
+from c2f_ros.geometry import EMPTY_MASK, Box, PlacedMask, place
 from c2f_ros.motion import (
     LONGEST,
     MOST_APART,
@@ -119,27 +119,28 @@ def test_an_object_that_is_seen_far_away_is_sought_where_its_box_went():
     assert found.at(84.0, 94.0) == pytest.approx((184.0, 94.0), abs=0.5)
 
 
-def test_what_is_not_seen_any_more_is_not_sought():
+def panned() -> tuple[np.ndarray, np.ndarray, list[PlacedMask], np.ndarray]:
+    """Two gray images in which everything moves by 4 columns, the visible masks of two objects in the first, and its
+    labels."""
     height, width = 120, 200
     back = textured(height, width + 20)
     before, now = (small_gray(np.ascontiguousarray(back[:, x : x + width]), "rgb8") for x in (4, 0))
     labels = np.zeros((height, width), np.uint8)
     labels[40:80, 60:100], labels[40:80, 120:160] = 1, 2
-    seen = [place(labels == 1), place(labels == 2)]
+    return before, now, [place(labels == 1), place(labels == 2)], labels
+
+
+def test_what_is_not_seen_any_more_is_not_sought():
+    before, now, seen, labels = panned()
     found = find_motions(before, now, seen, labels, (), [None, Box(124, 40, 164, 80)])
     assert found.objects[0] is None
     assert found.objects[1].at(140.0, 60.0) == pytest.approx((144.0, 60.0), abs=0.3)
 
 
 def test_what_all_that_is_steady_moved_by_unexpectedly_is_the_surprise():
-    """Everything moves by 4 columns. One object was expected to move by 3, the background by 3; a sliver's expectation
-    and that of an object that is not steady do not count."""
-    height, width = 120, 200
-    back = textured(height, width + 20)
-    before, now = (small_gray(np.ascontiguousarray(back[:, x : x + width]), "rgb8") for x in (4, 0))
-    labels = np.zeros((height, width), np.uint8)
-    labels[40:80, 60:100], labels[40:80, 120:160] = 1, 2
-    seen = [place(labels == 1), place(labels == 2)]
+    """One object and the background were expected to move by 3 of 4 columns; an object that is not steady does not
+    count."""
+    before, now, seen, labels = panned()
     steady, unsteady = (Expected((80.0, 60.0), (dx, 0.0), dx == 3.0, False) for dx in (3.0, -9.0))
     background = Expected((100.0, 60.0), (3.0, 0.0), True, False)
     found = find_motions(before, now, seen, labels, [steady, unsteady, background])
