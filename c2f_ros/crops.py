@@ -31,6 +31,9 @@ from c2f_ros.geometry import (
 from c2f_ros.records import Observation
 from c2f_ros.resampling import linear_antialiased, nearest, shrink_or_stretch
 
+UNSEEN_THRESHOLD, UNSEEN_S = 0.25, 0.2
+"""While no pixel of an object is seen the threshold of its mask falls to this, with this time constant in seconds: the
+mask that overlaps the truth best in the mean is larger the less is known of where it lies."""
 Bounds = tuple[float, float, float, float]
 """A box as the published data have it: left, top, width, height, in pixels, fractions allowed."""
 
@@ -219,12 +222,20 @@ def paste_window(
 ) -> PlacedMask:
     """Where the network's map [S, S] for the newest frame of `window` exceeds `threshold`, in the image of that frame.
 
-    The inverse of `window_inputs`. Nothing above the threshold gives `EMPTY_MASK`.
+    The inverse of `window_inputs`. Nothing above the threshold gives `EMPTY_MASK`. It falls while no pixel of the object
+    is seen, see `UNSEEN_THRESHOLD`.
     """
+    threshold = lowered(threshold, window[-1].unseen_ns)
     if crop.rule != "stretched":
         return paste_probability(probability, window[-1].box, height, width, threshold)
     seen = window[-temporal.frames :]
     return tighten(PlacedMask(seen[-1].box, unstretch(probability, [o.box for o in seen], -1) > threshold))
+
+
+def lowered(threshold: float, unseen_ns: int) -> float:
+    """The threshold for an object of which no pixel has been visible for `unseen_ns`."""
+    least = min(threshold, UNSEEN_THRESHOLD)
+    return least + (threshold - least) * math.exp(-unseen_ns * 1e-9 / UNSEEN_S)
 
 
 def unstretch(probability: FloatArray, boxes: Sequence[Box], index: int) -> FloatArray:

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from c2f_ros.contract import CropSpec
 from c2f_ros.crops import cut_object
+from c2f_ros.extents import Extent, extent_of, moved_extent
 from c2f_ros.following import Place, first_place, followed_crop, next_place
-from c2f_ros.geometry import EMPTY_MASK, ByteArray, PlacedMask
+from c2f_ros.geometry import EMPTY_MASK, Box, ByteArray, PlacedMask
 from c2f_ros.motion import Expected, Similarity, find_motions, small_gray
+from c2f_ros.parallax import Parallax, find_parallax
 from c2f_ros.records import Observation
 
 MOSTLY = 0.75
@@ -42,13 +44,15 @@ class Turning:
 @dataclass(frozen=True, eq=False)
 class Flow:
     """What moved since the frame before: gray: of `small_gray`; moved: by key, where enough of an object was found;
-    scene: by `turning` alone, None where no two frames were compared."""
+    scene: by `turning` alone, None where no two frames were compared. parallax: velocities of what stands still against
+    that, None where too few objects show it."""
 
     stamp_ns: int
     gray: ByteArray
     moved: Mapping[str, Similarity]
     scene: Similarity | None
     turning: Turning
+    parallax: Parallax | None
 
 
 class Follower:
@@ -66,6 +70,7 @@ class Follower:
         """Forget everything."""
         self._places: dict[str, Place] = {}
         self._seen: dict[str, PlacedMask] = {}
+        self._wholes: dict[str, tuple[Extent, Similarity]] = {}
         self._gray: ByteArray | None = None
         self._labels: NDArray[np.integer] | None = None
         self._flow: Flow | None = None
@@ -76,6 +81,21 @@ class Follower:
         """This object has ended; if it is seen again it begins anew."""
         self._places.pop(key, None)
         self._seen.pop(key, None)
+        self._wholes.pop(key, None)
+
+    def believe(self, key: str, whole: Box, anchor: Similarity) -> None:
+        """A model takes `whole` for the box of this object in the frame with this anchor: its next crops contain it.
+        An empty box says nothing."""
+        if key in self._places and not whole.is_empty:
+            self._wholes[key] = extent_of(whole), anchor
+
+    def crop_box(self, key: str) -> Box:
+        """The object's crop in the newest frame."""
+        assert self._labels is not None
+        place, shown = self._places[key], self._seen.get(key, EMPTY_MASK)
+        whole = self._wholes.get(key)
+        there = None if whole is None else moved_extent(whole[0], place.anchor.after(whole[1].inverse()))
+        return followed_crop(place, None if shown.is_empty else shown.box, *self._labels.shape, self.crop, there)
 
     def place(self, key: str) -> Place | None:
         """Where the object is in the newest frame; None if it is not followed."""
@@ -93,8 +113,11 @@ class Follower:
 
         visible: the other objects' visible masks in that frame, as far as they are known already; None: not at all.
         """
-        scene = self._look(pixels, encoding, stamp_ns, visible).scene
-        return {key: next_place(self._places[key], stamp_ns, None, None, scene) for key in keys}
+        flow = self._look(pixels, encoding, stamp_ns, visible)
+        return {key: self._unseen(key, stamp_ns, flow) for key in keys}
+
+    def _unseen(self, key: str, stamp_ns: int, flow: Flow) -> Place:
+        return next_place(self._places[key], stamp_ns, None, None, flow.scene, flow.parallax)
 
     def advance(
         self,
@@ -111,7 +134,6 @@ class Follower:
         stamp_ns: later than that of the frame before.
         """
         flow = self._look(pixels, encoding, stamp_ns, visible)
-        moved, scene = flow.moved, flow.scene
         for key in [k for k, p in self._places.items() if k not in visible and stamp_ns - p.seen_ns > self.keep_ns]:
             self.forget(key)
         for key, mask in visible.items():
@@ -119,10 +141,12 @@ class Follower:
             if place is None:
                 self._places[key] = first_place(stamp_ns, mask)
             else:
-                self._places[key] = next_place(place, stamp_ns, mask, moved.get(key), scene)
+                self._places[key] = next_place(
+                    place, stamp_ns, mask, flow.moved.get(key), flow.scene, flow.parallax, labels
+                )
         hidden = [key for key in self._places if key not in visible]
         for key in hidden:
-            self._places[key] = next_place(self._places[key], stamp_ns, None, None, scene)
+            self._places[key] = self._unseen(key, stamp_ns, flow)
         self._gray, self._labels, self._seen, self._flow = flow.gray, labels, dict(visible), None
         self._turning, self._stamp_ns, self.newest = flow.turning, stamp_ns, flow
         return [*visible, *sorted(hidden, key=lambda key: -self._places[key].seen_ns)]
@@ -136,7 +160,7 @@ class Follower:
         place, labels = self._places[key], self._labels
         assert labels is not None
         shown = self._seen.get(key, EMPTY_MASK)
-        box = followed_crop(place, None if shown.is_empty else shown.box, *labels.shape, self.crop)
+        box = self.crop_box(key)
         rgb, masks = cut_object(pixels, encoding, labels, shown, box, self.crop.size, self.mask_channels)
         return Observation(place.stamp_ns, box, rgb, masks, place.anchor, place.stamp_ns - place.seen_ns)
 
@@ -148,7 +172,7 @@ class Follower:
 
     def _compared(self, gray: ByteArray, stamp_ns: int, visible: Mapping[str, PlacedMask] | None) -> Flow:
         if self._gray is None or self._labels is None or self._gray.shape != gray.shape:
-            return Flow(stamp_ns, gray, {}, None, self._turning)
+            return Flow(stamp_ns, gray, {}, None, self._turning, None)
         duration = max((stamp_ns - self._stamp_ns) * 1e-9, 1e-3)
         expected = [*(self._expected(key, duration) for key in self._seen), self._of_background(duration)]
         boxes = [] if visible is None else [visible[key].box if key in visible else None for key in self._seen]
@@ -156,7 +180,9 @@ class Follower:
         turning = self._turned(found.surprise, found.background, duration)
         moved = {key: motion for key, motion in zip(self._seen, found.objects, strict=True) if motion is not None}
         scene = Similarity(1.0, *(v * duration for v in turning.velocity))
-        return Flow(stamp_ns, gray, moved, scene, turning)
+        movers = [place.standing for place in self._places.values()]
+        parallax = find_parallax([mover for mover in movers if mover is not None])
+        return Flow(stamp_ns, gray, moved, scene, turning, parallax)
 
     def _expected(self, key: str, duration: float) -> Expected | None:
         """How the object should have moved since the last frame; None if not known."""

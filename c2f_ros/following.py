@@ -10,18 +10,16 @@ import math
 from dataclasses import dataclass
 
 from c2f_ros.contract import CropSpec
+from c2f_ros.extents import Extent, Labels, extent_of, joined, longer_side, moved_extent, renewed_extent
 from c2f_ros.geometry import Box, PlacedMask
 from c2f_ros.motion import STILL, Similarity
+from c2f_ros.parallax import Mover, Parallax
 
-EXTENT_MEMORY_S = 3.0
-"""What is not seen any more of an extent is forgotten with this time constant, while other parts are seen."""
-EXTENT_GUESS_S = 0.3
-"""The same while nothing is seen: a hidden object turns, and where it is becomes a guess. When it is seen again its
-extent is what is seen, and of the old one what this has left."""
-EXTENT_GROWTH = 0.25
-"""An edge of the extent moves outwards by at most this share of its size in a frame: upstream may merge objects."""
 EXTENT_SCALE = 1.5
 """The crop's side is at least this many times the extent's longer side."""
+WHOLE_SCALE = 1.3
+"""And this many times that of the extent and the predicted whole together, where there is a prediction: what is known
+to be large needs less room around it."""
 FLOW_ERROR, FLOW_ERROR_POWER = 0.01, 1.5
 """Standard error of a measured step, in object sizes, where all of the object is seen; where a share is seen it is
 divided by that share to this power: points on the sliver beside an occluder follow the occluder, and just these
@@ -32,13 +30,13 @@ FIRST_DOUBT = 3.0
 """Standard error of a velocity that rests on nothing, object sizes per second."""
 ACCELERATION = 0.35
 """How fast an object's velocity becomes doubtful: object sizes per second, per square root of a second."""
+PARALLAX_S = 2.0
+"""A velocity as doubtful as those of standing objects differ becomes that of what stands where the object stands with
+this time constant; a better one more slowly."""
 MOST_MEMORY_S = 8.0
 """The most pixels that were seen of an object are forgotten with this time constant."""
 MOST_GROWTH = 1.6
 """They grow by at most this factor in a frame: upstream may merge objects."""
-
-Extent = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels, fractions allowed."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,13 @@ class Place:
         return (left + right) / 2, (top + bottom) / 2
 
     @property
+    def standing(self) -> Mover | None:
+        """As one of the objects that show the parallax; None in its first frame."""
+        if self.doubt is None:
+            return None
+        return Mover(self.extent[3], self.velocity, math.sqrt(self.doubt), self.size)
+
+    @property
     def is_steady(self) -> bool:
         """Whether its velocity rests on something."""
         return self.doubt is not None and self.doubt < (0.5 * FIRST_DOUBT * self.size) ** 2
@@ -68,7 +73,7 @@ class Place:
     @property
     def size(self) -> float:
         """The longer side of its extent, at least 8."""
-        return max(_longer(self.extent), 8.0)
+        return max(longer_side(self.extent), 8.0)
 
     def shown_share(self, pixels: int) -> float:
         """Which share of the most that was seen of it so many visible pixels are, 0..1."""
@@ -77,17 +82,25 @@ class Place:
 
 def first_place(stamp_ns: int, visible: PlacedMask) -> Place:
     """A track's place in its first frame."""
-    return Place(stamp_ns, _edges(visible.box), STILL, (0.0, 0.0), None, visible.area, stamp_ns)
+    return Place(stamp_ns, extent_of(visible.box), STILL, (0.0, 0.0), None, visible.area, stamp_ns)
 
 
 def next_place(
-    place: Place, stamp_ns: int, visible: PlacedMask | None, motion: Similarity | None, scene: Similarity | None
+    place: Place,
+    stamp_ns: int,
+    visible: PlacedMask | None,
+    motion: Similarity | None,
+    scene: Similarity | None,
+    parallax: Parallax | None = None,
+    labels: Labels | None = None,
 ) -> Place:
     """The track's place in the next frame. visible: None if no pixel of it is seen; motion: its own, of `find_motions`;
-    scene: what moves everything, of `Follower`.
+    scene: what moves everything, and parallax: how fast what stands still moves against that, of `Follower`; labels:
+    [H, W] of the frame, 0 where no instance is; None: unknown.
 
     A Kalman filter on the velocity: without a motion of its own the object moves with the scene and on with its own
-    velocity; with one as measured, as far as that can be trusted, which is by how much of it is seen.
+    velocity, which becomes that of its surroundings as it becomes doubtful; with one as measured, as far as that can
+    be trusted, which is by how much of it is seen.
     """
     duration = max((stamp_ns - place.stamp_ns) * 1e-9, 1e-3)
     pixels = 0 if visible is None else visible.area
@@ -98,6 +111,8 @@ def next_place(
         velocity = (-drawn[0] / duration, -drawn[1] / duration)
     else:
         doubt += (ACCELERATION * place.size) ** 2 * duration
+        if parallax is not None:
+            velocity, doubt = _as_it_stands(place, velocity, doubt, parallax, duration)
     step, scale = _plus(drawn, velocity, duration), 1.0
     if motion is not None:
         share = place.shown_share(pixels)
@@ -110,17 +125,23 @@ def next_place(
         scale = motion.scale if share > WELL_SEEN else motion.scale**gain
     doubt = (FIRST_DOUBT * place.size) ** 2 if doubt is None else doubt
     moving = Similarity(scale, x + step[0] - scale * x, y + step[1] - scale * y)
-    extent = _moved(place.extent, moving)
+    extent = moved_extent(place.extent, moving)
     most = place.most_pixels * scale**2
     if visible is not None:
-        if place.seen_ns == place.stamp_ns:
-            kept, most_growth = math.exp(-duration / EXTENT_MEMORY_S), EXTENT_GROWTH * max(_longer(extent), 8.0)
-        else:
-            kept, most_growth = math.exp(-(stamp_ns - place.seen_ns) * 1e-9 / EXTENT_GUESS_S), math.inf
-        extent = _renewed(extent, _edges(visible.box), kept, most_growth)
+        unseen_s = 0.0 if place.seen_ns == place.stamp_ns else (stamp_ns - place.seen_ns) * 1e-9
+        extent = renewed_extent(extent, visible.box, duration, unseen_s, labels)
         most = max(most * math.exp(-duration / MOST_MEMORY_S), min(pixels, MOST_GROWTH * most))
     seen_ns = place.seen_ns if visible is None else stamp_ns
     return Place(stamp_ns, extent, moving.after(place.anchor), velocity, doubt, most, seen_ns)
+
+
+def _as_it_stands(
+    place: Place, velocity: tuple[float, float], doubt: float, parallax: Parallax, duration: float
+) -> tuple[tuple[float, float], float]:
+    """A velocity and its variance after a while in which it fades into that of what stands where the object does."""
+    standing, variance = parallax.at(place.extent[3]), parallax.spread**2
+    kept = math.exp(-duration / PARALLAX_S * doubt / variance)
+    return _plus(standing, _plus(velocity, standing, -1), kept), doubt * kept**2 + variance * (1 - kept**2)
 
 
 def _gain(surprise: float, doubt: float, error: float, share: float) -> float:
@@ -140,18 +161,23 @@ def _plus(first: tuple[float, float], second: tuple[float, float], times: float)
     return first[0] + times * second[0], first[1] + times * second[1]
 
 
-def followed_crop(place: Place, visible: Box | None, height: int, width: int, crop: CropSpec) -> Box:
+def followed_crop(
+    place: Place, visible: Box | None, height: int, width: int, crop: CropSpec, whole: Extent | None = None
+) -> Box:
     """The square to cut, centred on the extent: `crop.scale` times the longer visible side, at least `EXTENT_SCALE`
     times the extent's, at least `crop.min_side_fraction` of the image's shorter side. It may leave the image.
 
+    whole: what a model took for the whole object, moved to this frame, if it did; then both of them are in the crop:
+    an object of which a sliver was ever seen would not fit into one around that.
     A side that is twice the crop's size or more, or four times, is even, or a multiple of four, and so on: halving,
     which is cheap, does most of the resampling then.
     """
-    left, top, right, bottom = place.extent
-    side = max(EXTENT_SCALE * max(right - left, bottom - top), crop.min_side_fraction * min(height, width), 1.0)
+    extent = place.extent if whole is None else joined([place.extent, whole])
+    side = (EXTENT_SCALE if whole is None else WHOLE_SCALE) * longer_side(extent)
+    side = max(side, crop.min_side_fraction * min(height, width), 1.0)
     if visible is not None:
         side = max(side, crop.scale * max(visible.width, visible.height))
-    x, y = place.center
+    x, y = (extent[0] + extent[2]) / 2, (extent[1] + extent[3]) / 2
     step = 1 << max(0, int(math.log2(side / crop.size)))
     pixels = max(1, step * round(side / step))
     x0, y0 = round(x - pixels / 2), round(y - pixels / 2)
@@ -168,26 +194,3 @@ def alignment(old_box: Box, old_anchor: Similarity, box: Box, anchor: Similarity
     half = old_box.width / 2
     shift_x, shift_y = x - (old_box.x0 + old_box.x1) / 2, y - (old_box.y0 + old_box.y1) / 2
     return back.scale * box.width / 2 / half, shift_x / half, shift_y / half
-
-
-def _edges(box: Box) -> Extent:
-    return float(box.x0), float(box.y0), float(box.x1), float(box.y1)
-
-
-def _moved(extent: Extent, step: Similarity) -> Extent:
-    return (*step.at(*extent[:2]), *step.at(*extent[2:]))
-
-
-def _renewed(moved: Extent, seen: Extent, kept: float, most_growth: float) -> Extent:
-    """`moved` drawn towards what is seen where it reaches beyond, and widened, not too fast, where it falls short."""
-    low = (_low(old, new, kept, most_growth) for old, new in zip(moved[:2], seen[:2], strict=True))
-    high = (-_low(-old, -new, kept, most_growth) for old, new in zip(moved[2:], seen[2:], strict=True))
-    return (*low, *high)
-
-
-def _longer(extent: Extent) -> float:
-    return max(extent[2] - extent[0], extent[3] - extent[1])
-
-
-def _low(old: float, new: float, kept: float, most: float) -> float:
-    return max(new, old - most) if new < old else new - (new - old) * kept

@@ -48,6 +48,8 @@ PROFILES = {
     "train": ("demo", [], ["train"]),
     "test": ("train", ["tensorrt", "test"], []),
 }
+# Free disk that installing a profile takes, downloads included, in GB.
+FREE_GB = {"demo": 2.5, "train": 3.5, "test": 4.0}
 DEPENDENCY_FILES = ["requirements", "pyproject.toml", "training/pyproject.toml", "cmake/build_backend.py"]
 PACKAGE_FILES = ["CMakeLists.txt", "package.xml", "pyproject.toml", "setup.py", "cmake", "msg", "scripts", "launch"]
 PACKAGE_FILES += ["config", "models", "c2f_ros"]
@@ -105,6 +107,15 @@ def check_machine() -> None:
         raise EnvironmentProblem("Python's venv module is missing: apt install python3-venv") from None
 
 
+def check_disk(profile: str, free_bytes: int) -> None:
+    """Raise EnvironmentProblem if the profile cannot be installed with so many free bytes: pip would fail halfway."""
+    if free_bytes < FREE_GB[profile] * 1e9:
+        raise EnvironmentProblem(
+            f"{free_bytes / 1e9:.1f} GB are free on the disk of {ROOT}, and installing `{profile}` takes "
+            f"{FREE_GB[profile]} GB: make room, or use another disk"
+        )
+
+
 def prepare(profile: str, underlays: list[Path]) -> None:
     """Make .venv satisfy `profile`; quick when it does already."""
     start = time.monotonic()
@@ -126,6 +137,7 @@ def prepare(profile: str, underlays: list[Path]) -> None:
             underlays,
         )
     else:
+        check_disk(profile, shutil.disk_usage(ROOT).free)
         install_everything(profile, underlays)
     check_imports(underlays)
     profiles = sorted(contained(profile) | set(kept))

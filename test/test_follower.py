@@ -5,6 +5,8 @@ from scenes import STEP_NS, UNIT, Thing, scene
 
 from c2f_ros.contract import MASK_CHANNELS, CropSpec
 from c2f_ros.follower import Follower
+from c2f_ros.geometry import EMPTY_MASK, Box
+from c2f_ros.motion import STILL
 
 CROP = CropSpec("followed", 64, 2.0, 0.2)
 CUP, BOX, JAR = ("cup", (60, 40, 84, 64), 1), ("box", (10, 30, 40, 70), 2), ("jar", (110, 20, 140, 60), 3)
@@ -51,3 +53,43 @@ def test_an_unseen_object_goes_on_as_it_went_under_a_camera_that_moves_all_the_t
     frames = [([at(t, k) for t in ([CUP, BOX, JAR] if k < 5 else [BOX, JAR])], 3 * k) for k in range(9)]
     found = follow(frames)
     assert [x - found[0] for x in found] == pytest.approx(range(9), abs=0.8)
+
+
+def sliver(follower, index, box=(60, 40, 64, 64)):
+    """A frame in which a sliver of the cup is seen beside the box that hides the rest."""
+    paired = scene(index * STEP_NS, Thing("cup", box, look=1), Thing("box", (64, 30, 100, 70), look=2))
+    visible = {i.upstream_id: i.visible for i in paired.instances.instances}
+    follower.advance(paired.frame.pixels, "rgb8", paired.instances.labels, visible, paired.frame.stamp_ns)
+    return paired.frame
+
+
+def test_the_next_crops_contain_what_a_model_takes_for_the_whole():
+    follower = Follower(CropSpec("followed", 64, 1.0, 0.0), MASK_CHANNELS, 10.0)
+    frame = sliver(follower, 0)
+    before = follower.cut(frame.pixels, "rgb8", ["cup"])["cup"]
+    whole = Box(*(UNIT * v for v in (60, 20, 100, 80)))
+    assert before.box.x1 < whole.x1
+    follower.believe("cup", whole, before.anchor)
+    frame = sliver(follower, 1)
+    after = follower.cut(frame.pixels, "rgb8", ["cup"])["cup"].box
+    assert after.intersect(whole) == whole
+    assert after.width == pytest.approx(1.3 * whole.height, abs=2)
+
+
+def test_an_empty_prediction_and_one_of_an_object_that_is_not_followed_say_nothing():
+    follower = Follower(CropSpec("followed", 64, 1.0, 0.0), MASK_CHANNELS, 10.0)
+    sliver(follower, 0)
+    before = follower.crop_box("cup")
+    follower.believe("cup", EMPTY_MASK.box, STILL)
+    follower.believe("nobody", Box(0, 0, 9, 9), STILL)
+    assert follower.crop_box("cup") == before
+
+
+def test_what_was_believed_of_an_object_ends_with_it():
+    follower = Follower(CropSpec("followed", 64, 1.0, 0.0), MASK_CHANNELS, 10.0)
+    sliver(follower, 0)
+    before = follower.crop_box("cup")
+    follower.believe("cup", Box(0, 0, 200, 200), STILL)
+    follower.forget("cup")
+    sliver(follower, 1)
+    assert follower.crop_box("cup") == before

@@ -81,6 +81,15 @@ def test_an_object_behind_another_is_completed_where_it_is_while_nothing_of_it_i
     assert line.counts.hidden == 1
 
 
+def test_the_crop_of_an_object_contains_what_was_predicted_of_it_in_the_frame_before(start):
+    line = start()
+    drive_by(line, range(12))
+    predicted = named(step(line, 12, Thing("man", STAND, "person"), cart(12)), "man").amodal.box
+    observed = line.observe(scene(13 * STEP_NS, Thing("man", STAND, "person"), cart(13)))
+    crop = observed.windows[observed.tracked.track_ids.index("man")][-1].box
+    assert crop.intersect(predicted) == predicted and predicted.width > 2 * 7  # more than the sliver that is seen
+
+
 def test_its_score_falls_with_the_time_since_it_was_seen(start):
     results = drive_by(start(), range(20))
     scores = [named(r, "man").score for r in results[13:]]

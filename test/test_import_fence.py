@@ -9,6 +9,8 @@ SHARED = (
     "contract",
     "geometry",
     "motion",
+    "parallax",
+    "extents",
     "following",
     "follower",
     "object_memory",

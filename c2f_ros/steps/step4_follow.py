@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from c2f_ros.contract import InputError, Manifest
 from c2f_ros.endings import Findings, Prediction
 from c2f_ros.follower import Follower
-from c2f_ros.following import followed_crop
 from c2f_ros.geometry import PlacedMask
 from c2f_ros.reassociation import Expected, move_mask
 from c2f_ros.records import Frame, HiddenTrack, Observation, ObservedFrame, TrackedFrame
@@ -95,6 +94,7 @@ class TrackStore:
         for serial, prediction in findings.predictions.items():
             if serial in names:
                 self._tracks[names[serial]].prediction = prediction
+                self._follower.believe(names[serial], prediction.mask.box, prediction.anchor)
         for end in findings.ends:
             name = names.get(end.serial)
             if name in self._tracks and self._tracks[name].seen_ns == end.seen_ns:
@@ -171,9 +171,7 @@ class TrackStore:
             self.end(name, "time")
         kept: list[str] = []
         for name in hidden:
-            place = self._follower.place(name)
-            assert place is not None
-            box = followed_crop(place, None, frame.height, frame.width, self.manifest.crop)
+            box = self._follower.crop_box(name)
             if box.clip(frame.height, frame.width).is_empty:
                 self.end(name, "left")
             elif len(kept) >= self.max_objects:

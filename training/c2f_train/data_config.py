@@ -141,7 +141,8 @@ class UnrollConfig:
     stride: every n-th frame is taken, n up to this; gap_share: chance of a longer step. ragged_tracks: share of tracks
     whose visible masks are changed as `augment` says. fault_share: share of tracks with a segmenter's faults
     (`upstream.py`). lost_share: share of tracks whose measured motion is wrong, by up to `lost_by` of the crop's side
-    in a frame. unsegmented_fraction, scale_jitter, shift_jitter: as in `DataConfig`.
+    in a frame. whole_share: share of tracks whose crops contain what a model might have taken for the whole object in
+    the frame before, as the runtime's do (crop rule `followed`). unsegmented_fraction, scale_jitter, shift_jitter: as in `DataConfig`.
     """
 
     frames: int
@@ -156,11 +157,20 @@ class UnrollConfig:
     scale_jitter: float
     shift_jitter: float
     forget_share: float = 0.0
+    whole_share: float = 0.0
 
     def __post_init__(self) -> None:
         _require(1 <= self.graded <= self.frames, "unroll.graded", self.graded, f"1 to {self.frames} (unroll.frames)")
         _require(self.stride >= 1, "unroll.stride", self.stride, "at least 1")
-        shares = ("gap_share", "ragged_tracks", "fault_share", "lost_share", "unsegmented_fraction", "forget_share")
+        shares = (
+            "gap_share",
+            "ragged_tracks",
+            "fault_share",
+            "lost_share",
+            "unsegmented_fraction",
+            "forget_share",
+            "whole_share",
+        )
         for key in (*shares, "lost_by"):
             _require(0 <= getattr(self, key) <= 1, f"unroll.{key}", getattr(self, key), "0 to 1")
 

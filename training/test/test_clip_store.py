@@ -3,8 +3,11 @@ import pytest
 import yaml
 from tiny_clips import moving_frames, moving_store
 
+from c2f_ros import parallax
 from c2f_ros.contract import InputError
-from c2f_train.data.clip_store import open_clip_store, write_clip_store
+from c2f_ros.follower import Follower
+from c2f_ros.geometry import place
+from c2f_train.data.clip_store import FOLLOWED, KEEP_S, open_clip_store, write_clip_store
 from c2f_train.data.training_sources import Source
 from c2f_train.synth.clip import Clip
 
@@ -31,6 +34,19 @@ def test_a_mover_s_motion_is_measured_and_the_first_frame_has_none():
     motions = [store.motion(t, 1) for t in range(2, 6)]
     found = [m for m in motions if m is not None]
     assert found, "the mover was never found again"
+
+
+def test_what_stands_still_moves_as_the_runtime_measures_it(monkeypatch):
+    assert moving_store(1).parallax(3) is None  # of two objects
+    monkeypatch.setattr(parallax, "LEAST_OBJECTS", 1)
+    store, follower = moving_store(2), Follower(FOLLOWED, (), KEEP_S)
+    assert store.parallax(0) is None
+    for t, frame in enumerate(moving_frames(seed=1)):
+        visible = {k: place(frame.labels == i) for k, i in (("a", 3), ("b", 7)) if (frame.labels == i).any()}
+        follower.advance(frame.rgb, "rgb8", frame.labels, visible, frame.stamp_ns)
+        found, expected = store.parallax(8 + t), follower.newest.parallax
+        assert (found is None) == (expected is None) == (t < 2)
+        assert found is None or found.at(20.0) == pytest.approx(expected.at(20.0), rel=1e-4, abs=1e-3)
 
 
 def clip_file(path, seed):

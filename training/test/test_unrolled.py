@@ -11,6 +11,7 @@ from c2f_ros.contract import MASK_CHANNELS, CropSpec
 from c2f_ros.follower import Follower
 from c2f_ros.following import alignment
 from c2f_ros.geometry import place
+from c2f_train.data import unrolled
 from c2f_train.data.samples import input_spec
 from c2f_train.data.unrolled import find_windows, to_frames, unrolled_batch
 from c2f_train.data_config import AugmentConfig
@@ -127,3 +128,24 @@ def test_a_lost_track_differs_in_the_alignments_after_its_first_frame_alone():
     assert np.array_equal(kept.warp[:, 0], lost.warp[:, 0])
     shift = np.abs(kept.warp - lost.warp)[:, 1:, 1:]
     assert shift.any() and shift.max() <= 0.2
+
+
+def test_crops_contain_what_a_model_took_for_the_whole_in_the_frame_before(monkeypatch):
+    """Object 0 stands still and is half seen in the first frame of the window, then not at all."""
+    monkeypatch.setattr(unrolled, "BELIEVED", (1.0, 1.0))
+    store = moving_store(1)
+    windows = find_windows(store, 1)
+    row = next(r for r in range(len(windows.clip)) if windows.index[r] == 0 and windows.first[r] == 1)
+    only = type(windows)(*(getattr(windows, n)[row : row + 1] for n in ("clip", "index", "first", "left", "weight")))
+
+    def shares(whole_share):
+        unroll = replace(UNROLL, whole_share=whole_share)
+        raw = unrolled_batch(store, only, CropSpec("followed", 32, 1.0, 0.0), SPEC, 0, 1, 5, unroll, PLAIN)
+        return (raw.amodal[0, :, 0] > 127).mean((1, 2)), raw.masks[0, :, 0].any((1, 2))
+
+    (without, seen), (believed, _) = shares(0.0), shares(1.0)
+    assert seen[0] and not seen[1:3].any() and without[0] == believed[0]
+    assert (believed[1:3] != without[1:3]).all()
+    assert believed[1:3] == pytest.approx(
+        [12 * 14 / (1.3 * 14) ** 2] * 2, abs=0.08
+    )  # whole, in a crop 1.3 times as large

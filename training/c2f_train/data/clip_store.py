@@ -23,14 +23,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from c2f_ros.contract import CropSpec, InputError
-from c2f_ros.follower import Follower
+from c2f_ros.follower import Flow, Follower
 from c2f_ros.geometry import EMPTY_MASK, Box, ByteArray, FloatArray, PlacedMask
 from c2f_ros.motion import Similarity
+from c2f_ros.parallax import Parallax
 from c2f_ros.records import SourceFrame
 from c2f_train.data.samples import visible_masks
 from c2f_train.data.training_sources import Source, read_sequence, sequence_names
 
-VERSION = 5
+VERSION = 6
 AHEAD = 4
 FOLLOWED = CropSpec("followed", 64, 2.0, 0.0)
 KEEP_S = 10.0
@@ -42,8 +43,8 @@ class ClipArrays:
     """C clips, F frames, R rows: one for each frame and object of its clip.
 
     frame_start [C + 1], source [C] (which of the store's sources), row_start [F + 1], offset [F] in frames.u8,
-    size [F, 2] rows and columns, stamp_ns [F], scene [F, 3] (scale, dx, dy from the frame before; nan: unknown). Of
-    rows, objects in the clip's order: motion [R, 3], box [R, 4] and bit [R] of the whole mask (x0, y0, x1, y1; first
+    size [F, 2] rows and columns, stamp_ns [F], scene [F, 3] (scale, dx, dy from the frame before; nan: unknown),
+    parallax [F, 6] (middle, velocity x, y, slope x, y, spread; nan: unknown). Of rows, objects in the clip's order: motion [R, 3], box [R, 4] and bit [R] of the whole mask (x0, y0, x1, y1; first
     bit in masks.u8), area [R] of the whole mask, seen [R] visible pixels, seen_box [R, 4].
     """
 
@@ -54,6 +55,7 @@ class ClipArrays:
     size: NDArray[np.int32]
     stamp_ns: NDArray[np.int64]
     scene: FloatArray
+    parallax: FloatArray
     motion: FloatArray
     box: NDArray[np.int32]
     bit: NDArray[np.int64]
@@ -99,8 +101,7 @@ class ClipStore:
 
     def amodal(self, frame: int, index: int) -> PlacedMask:
         """The whole mask of an object inside the image."""
-        row = self.arrays.row_start[frame] + index
-        box = Box(*(int(v) for v in self.arrays.box[row]))
+        row, box = self.arrays.row_start[frame] + index, self.whole_box(frame, index)
         if box.is_empty:
             return EMPTY_MASK
         first, count = int(self.arrays.bit[row]), box.width * box.height
@@ -115,6 +116,15 @@ class ClipStore:
     def scene(self, frame: int) -> Similarity | None:
         """The same of the scene, by the camera's turning."""
         return _similarity(self.arrays.scene[frame])
+
+    def parallax(self, frame: int) -> Parallax | None:
+        """How fast what stands still moved into this frame; None: unknown."""
+        middle, vx, vy, slope_x, slope_y, spread = (float(value) for value in self.arrays.parallax[frame])
+        return None if np.isnan(spread) else Parallax(middle, (vx, vy), (slope_x, slope_y), spread)
+
+    def whole_box(self, frame: int, index: int) -> Box:
+        """The box of the whole mask of an object inside the image, empty where it has none."""
+        return Box(*(int(v) for v in self.arrays.box[self.arrays.row_start[frame] + index]))
 
 
 def _similarity(values: FloatArray) -> Similarity | None:
@@ -200,19 +210,20 @@ def piece_of(sequence: Sequence[SourceFrame]) -> _Piece:
     table = np.zeros(max(ids, default=0) + 1, np.uint16)
     table[ids] = np.arange(1, len(ids) + 1)
     frames, masks = bytearray(), bytearray()
-    offset, size, scene, motions, boxes, bits, areas, seen, seen_boxes = ([] for _ in range(9))
+    offset, size, scene, standing, motions, boxes, bits, areas, seen, seen_boxes = ([] for _ in range(10))
     follower = Follower(FOLLOWED, (), KEEP_S)
     for frame in sequence:
         known = np.where(frame.labels < len(table), frame.labels, 0)
         labels = table[known]
         visible = visible_masks(labels.astype(np.int32))
         shown = [visible.get(index + 1, EMPTY_MASK) for index in range(len(ids))]
-        moved, behind = _motions(follower, frame, labels, shown)
+        flow = _flow(follower, frame, labels, shown)
         offset.append(len(frames))
         size.append(labels.shape)
         frames += np.ascontiguousarray(frame.rgb).tobytes() + labels.tobytes()
-        scene.append(behind)
-        motions += moved
+        scene.append(_values(flow.scene))
+        standing.append(_parallax_values(flow.parallax))
+        motions += [_values(flow.moved.get(str(index))) for index in range(len(ids))]
         for index, identity in enumerate(ids):
             about = frame.objects.get(identity)
             whole = about.amodal if about is not None and about.amodal is not None else EMPTY_MASK
@@ -227,7 +238,8 @@ def piece_of(sequence: Sequence[SourceFrame]) -> _Piece:
         np.array([0, count], np.int64), np.zeros(1, np.int32),
         np.arange(count + 1, dtype=np.int64) * len(ids), np.array(offset, np.int64),
         np.array(size, np.int32).reshape(-1, 2), np.array([f.stamp_ns for f in sequence], np.int64),
-        np.array(scene, np.float32).reshape(-1, 3), np.array(motions, np.float32).reshape(-1, 3),
+        np.array(scene, np.float32).reshape(-1, 3), np.array(standing, np.float32).reshape(-1, 6),
+        np.array(motions, np.float32).reshape(-1, 3),
         np.array(boxes, np.int32).reshape(-1, 4), np.array(bits, np.int64), np.array(areas, np.int32),
         np.array(seen, np.int32), np.array(seen_boxes, np.int32).reshape(-1, 4),
     )  # fmt: skip
@@ -238,15 +250,18 @@ Values = tuple[float, float, float]
 NOTHING: Values = (float("nan"),) * 3
 
 
-def _motions(
-    follower: Follower, frame: SourceFrame, labels: NDArray[np.uint16], shown: Sequence[PlacedMask]
-) -> tuple[list[Values], Values]:
-    """Motions of the objects and of the scene since the frame before, as the runtime measures them."""
+def _flow(follower: Follower, frame: SourceFrame, labels: NDArray[np.uint16], shown: Sequence[PlacedMask]) -> Flow:
+    """What moved since the frame before, as the runtime measures it; objects are named by their indices."""
     visible = {str(index): mask for index, mask in enumerate(shown) if not mask.is_empty}
     follower.advance(frame.rgb, "rgb8", labels, visible, frame.stamp_ns)
-    flow = follower.newest
-    assert flow is not None
-    return [_values(flow.moved.get(str(index))) for index in range(len(shown))], _values(flow.scene)
+    assert follower.newest is not None
+    return follower.newest
+
+
+def _parallax_values(parallax: Parallax | None) -> tuple[float, ...]:
+    if parallax is None:
+        return (float("nan"),) * 6
+    return (parallax.middle, *parallax.velocity, *parallax.slope, parallax.spread)
 
 
 def _values(motion: Similarity | None) -> Values:

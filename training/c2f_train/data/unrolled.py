@@ -17,6 +17,7 @@ from torch import Tensor
 
 from c2f_ros.contract import CropSpec, InputSpec
 from c2f_ros.crops import cut_object
+from c2f_ros.extents import Extent, extent_of, moved_extent
 from c2f_ros.following import Place, alignment, first_place, followed_crop, next_place
 from c2f_ros.geometry import Box, ByteArray, FloatArray, PlacedMask, crop_mask, place, square_crop
 from c2f_ros.motion import STILL, Similarity
@@ -30,6 +31,8 @@ WHOLLY_WEIGHT = 6.0
 """And those in which it is hidden completely for a while."""
 LOOK_AHEAD = 12
 """Frames after a window's first that decide this."""
+BELIEVED = 0.3, 1.2
+"""How far a model takes an object to reach beyond what is seen of it, as shares of the truth."""
 
 
 class Faults(Protocol):
@@ -169,11 +172,14 @@ def _cut_track(
     )
     at: Place | None = None
     box, anchor, before = Box(0, 0, 1, 1), STILL, chosen[0]
+    believed = rng.uniform(*BELIEVED, 4) if rng.random() < unroll.whole_share else None
+    whole: Extent | None = None
     for t, frame in enumerate(chosen):
         labels = store.labels(frame)
         sent = labels if fault is None else fault.apply(labels, t)
         shown = store.visible(frame, index) if fault is None else place(sent == index + 1)
         given = None if shown.is_empty else shown.box
+        others = sent if found is None else found[sent]
         stamp = int(store.arrays.stamp_ns[frame])
         if at is None:
             truth = store.visible(frame, index)
@@ -181,9 +187,15 @@ def _cut_track(
         elif frame != before:
             motions = [None if given is None else store.motion(k, index) for k in range(before + 1, frame + 1)]
             behind = [store.scene(k) for k in range(before + 1, frame + 1)]
-            at = next_place(at, stamp, None if given is None else shown, _composed(motions), _composed(behind))
+            at = next_place(
+                at, stamp, None if given is None else shown, _composed(motions), _composed(behind),
+                store.parallax(frame), others,
+            )  # fmt: skip
         if crop.rule == "followed":
-            new_box = _jittered(followed_crop(at, given, *labels.shape, crop), jitter)
+            there = None if whole is None else moved_extent(whole, at.anchor.after(anchor.inverse()))
+            new_box = _jittered(followed_crop(at, given, *labels.shape, crop, there), jitter)
+            if believed is not None:
+                whole = there if given is None else _believed(given, store.whole_box(frame, index), believed)
         elif given is not None or t == 0:
             around = given or store.visible(frame, index).box
             new_box = _jittered(square_crop(around, *labels.shape, crop.scale, crop.min_side_fraction), jitter)
@@ -191,7 +203,6 @@ def _cut_track(
             new_box = box
         warp = alignment(box, anchor, new_box, at.anchor) if t else (1.0, 0.0, 0.0)
         box, anchor, before = new_box, at.anchor, frame
-        others = sent if found is None else found[sent]
         rgb, masks = cut_object(store.rgb(frame), "rgb8", others, shown, box, crop.size, out.input.mask_channels)
         out.rgb[number, t] = rgb.transpose(2, 0, 1)
         out.masks[number, t] = masks
@@ -202,6 +213,14 @@ def _cut_track(
 
 def _true(store: ClipStore, frame: int, index: int, fault: Faults | None, shown: PlacedMask) -> PlacedMask:
     return shown if fault is None else store.visible(frame, index)
+
+
+def _believed(seen: Box, truth: Box, shares: NDArray[np.float64]) -> Extent:
+    """The box that a model takes for that of the whole: edges between those of what is seen and the true ones, or a
+    little beyond."""
+    edges = (s + share * (t - s) for s, t, share in zip(extent_of(seen), extent_of(truth), shares, strict=True))
+    left, top, right, bottom = (float(edge) for edge in edges)
+    return left, top, right, bottom
 
 
 def _frames(first: int, left: int, unroll: UnrollConfig, rng: np.random.Generator) -> list[int]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from c2f_ros.contract import MASK_CHANNELS, CropSpec, InputSpec, Manifest, TemporalSpec
 from c2f_ros.crops import network_inputs, observe_object, paste_window, window_inputs
 from c2f_ros.follower import Follower
-from c2f_ros.geometry import EMPTY_MASK, Box, FloatArray, PlacedMask, tighten
+from c2f_ros.geometry import EMPTY_MASK, Box, FloatArray, PlacedMask, tighten, union
 from c2f_ros.metrics import expected_iou
 from c2f_ros.motion import Similarity
 from c2f_ros.object_memory import ObjectMemory
@@ -124,10 +124,15 @@ class StreamMethod:
             return {}
         cuts = self._follower.cut(frame.rgb, "rgb8", tracks)
         maps = self._infer([cuts[track] for track in tracks], tuple(self._serials[track] for track in tracks))
-        return {
+        found = {
             track: _found(probability, [cuts[track]], self.view, frame)
             for track, probability in zip(tracks, maps, strict=True)
         }
+        if self._memory is not None:
+            for track, answer in found.items():
+                whole = union(answer.mask, sent.get(track, EMPTY_MASK))
+                self._follower.believe(track, whole.box, cuts[track].anchor)
+        return found
 
     def _number(self, tracks: Sequence[str]) -> None:
         """A serial for every track that is followed; one that was forgotten has a new one if it comes again."""
