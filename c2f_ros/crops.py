@@ -222,8 +222,8 @@ def paste_window(
 ) -> PlacedMask:
     """Where the network's map [S, S] for the newest frame of `window` exceeds `threshold`, in the image of that frame.
 
-    The inverse of `window_inputs`. Nothing above the threshold gives `EMPTY_MASK`. It falls while no pixel of the object
-    is seen, see `UNSEEN_THRESHOLD`.
+    The inverse of `window_inputs`. Nothing above the threshold gives `EMPTY_MASK`. While no pixel of the object is seen
+    the threshold falls, see `UNSEEN_THRESHOLD`.
     """
     threshold = lowered(threshold, window[-1].unseen_ns)
     if crop.rule != "stretched":

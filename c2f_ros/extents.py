@@ -27,6 +27,8 @@ COVERED_SHARE = 0.15
 there is covered by other instances, or if the edge is the image's."""
 GROWTH = 0.25
 """An edge moves outwards by at most this share of the extent's size in a frame: upstream may merge objects."""
+LEAST_HIDDEN = 1.0
+"""Pixels beyond an edge for which nobody looks whether anything could hide them."""
 SAMPLES = 16
 """Pixels along each side of such a part that are looked at, about."""
 
@@ -77,7 +79,7 @@ def renewed_extent(old: Extent, seen: Box, duration_s: float, unseen_s: float, l
         if beyond <= 0:
             edges.append(edge if -beyond <= most else there + outwards * most)
             continue
-        is_bare = bare < kept and labels is not None and not _is_covered(old, seen, side, labels)
+        is_bare = beyond < LEAST_HIDDEN or (labels is not None and not _is_covered(old, seen, side, labels))
         edges.append(edge + outwards * beyond * (bare if is_bare else kept))
     left, top, right, bottom = edges
     return left, top, right, bottom
@@ -88,9 +90,14 @@ def _is_covered(old: Extent, seen: Box, side: int, labels: Labels) -> bool:
     height, width = labels.shape
     if (seen.x0 <= 0, seen.y0 <= 0, seen.x1 >= width, seen.y1 >= height)[side]:
         return True
-    x0, y0, x1, y1 = (round(edge) for edge in old)
-    part = (Box(x0, y0, seen.x0, y1), Box(x0, y0, x1, seen.y0), Box(seen.x1, y0, x1, y1), Box(x0, seen.y1, x1, y1))
-    rows, columns = part[side].clip(height, width).slices
-    step = max(1, (rows.stop - rows.start) // SAMPLES), max(1, (columns.stop - columns.start) // SAMPLES)
-    looked = labels[rows, columns][:: step[0], :: step[1]]
+    x0, y0, x1, y1 = (max(0, round(edge)) for edge in old)
+    if side == 0:
+        x1 = seen.x0
+    elif side == 1:
+        y1 = seen.y0
+    elif side == 2:
+        x0 = seen.x1
+    else:
+        y0 = seen.y1
+    looked = labels[y0 : y1 : max(1, (y1 - y0) // SAMPLES), x0 : x1 : max(1, (x1 - x0) // SAMPLES)]
     return int(np.count_nonzero(looked)) > COVERED_SHARE * looked.size

@@ -7,10 +7,11 @@ to the objects themselves. An object that is hidden, or of which a sliver is see
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from operator import mul
+from statistics import median
 
 LEAST_OBJECTS = 5
 """So many objects, at least, say how speed depends on the row."""
@@ -52,25 +53,30 @@ class Parallax:
         return self.velocity[0] + away * self.slope[0], self.velocity[1] + away * self.slope[1]
 
 
-def find_parallax(movers: Iterable[Mover]) -> Parallax | None:
-    """The line through the objects' velocities; None if they are too few."""
-    rows = [(m.row, *m.velocity, max(m.error, LEAST_ERROR * m.size), m.size) for m in movers]
-    if len(rows) < LEAST_OBJECTS:
+def find_parallax(movers: Sequence[Mover]) -> Parallax | None:
+    """The line through the objects' velocities; None if they are too few.
+
+    Plain numbers: for so few objects arrays cost several times as much.
+    """
+    if len(movers) < LEAST_OBJECTS:
         return None
-    row, vx, vy, error, size = np.array(rows).T
-    velocity = np.stack([vx, vy])
-    trust = 1 / error**2
-    weight = trust
+    rows = [m.row for m in movers]
+    vx, vy = [m.velocity[0] for m in movers], [m.velocity[1] for m in movers]
+    trust = [1 / max(m.error, LEAST_ERROR * m.size) ** 2 for m in movers]
+    weights = trust
     for _ in range(ROUNDS):
-        total = weight.sum()
-        middle = (weight @ row) / total
-        away = row - middle
-        mean = velocity @ weight / total
-        square = (weight @ away**2) * (1 + STIFFNESS) + 1e-9 * total
-        slope = (velocity - mean[:, None]) @ (weight * away) / square
-        rest = velocity - mean[:, None] - slope[:, None] * away
-        beyond = np.hypot(*rest)
-        typical = float(np.median(beyond)) + 1e-6
-        weight = trust / (1 + (beyond / (2 * typical)) ** 2)
-    spread = max(typical, LEAST_SPREAD * float(np.median(size)))
-    return Parallax(float(middle), (float(mean[0]), float(mean[1])), (float(slope[0]), float(slope[1])), spread)
+        total = sum(weights)
+        middle = sum(map(mul, weights, rows)) / total
+        away = [row - middle for row in rows]
+        pull = list(map(mul, weights, away))
+        square = sum(map(mul, pull, away)) * (1 + STIFFNESS) + 1e-9 * total
+        mean_x, mean_y = sum(map(mul, weights, vx)) / total, sum(map(mul, weights, vy)) / total
+        slope_x, slope_y = sum(map(mul, pull, vx)) / square, sum(map(mul, pull, vy)) / square
+        beyond = [
+            math.hypot(x - mean_x - slope_x * d, y - mean_y - slope_y * d) for x, y, d in zip(vx, vy, away, strict=True)
+        ]
+        typical = median(beyond)
+        scale = 1 / (2 * typical + 1e-6) ** 2
+        weights = [t / (1 + b * b * scale) for t, b in zip(trust, beyond, strict=True)]
+    spread = max(typical, LEAST_SPREAD * median(m.size for m in movers))
+    return Parallax(middle, (mean_x, mean_y), (slope_x, slope_y), spread)

@@ -136,13 +136,14 @@ class DataConfig:
 class UnrollConfig:
     """How tracks are drawn for a model with memory.
 
-    frames: through which a track is followed at most; the last `graded` are trained, none to all of those before them
-    are there to fill the memory. forget_share: of the trained frames, those before which a track's memory is emptied.
-    stride: every n-th frame is taken, n up to this; gap_share: chance of a longer step. ragged_tracks: share of tracks
-    whose visible masks are changed as `augment` says. fault_share: share of tracks with a segmenter's faults
-    (`upstream.py`). lost_share: share of tracks whose measured motion is wrong, by up to `lost_by` of the crop's side
-    in a frame. whole_share: share of tracks whose crops contain what a model might have taken for the whole object in
-    the frame before, as the runtime's do (crop rule `followed`). unsegmented_fraction, scale_jitter, shift_jitter: as in `DataConfig`.
+    frames: through which a track is followed at most; the last `graded` are trained, none to all of those before
+    them are there to fill the memory. forget_share: of the trained frames, those before which a track's memory is
+    emptied. stride: every n-th frame is taken, n up to this; gap_share: chance of a longer step. ragged_tracks:
+    share of tracks whose visible masks are changed as `augment` says. fault_share: share of tracks with a
+    segmenter's faults (`upstream.py`). lost_share: share of tracks whose measured motion is wrong, by up to
+    `lost_by` of the crop's side in a frame. whole_share: share of tracks whose crops contain what a model might
+    have taken for the whole object in the frame before, as the runtime's do (crop rule `followed`).
+    unsegmented_fraction, scale_jitter, shift_jitter: as in `DataConfig`.
     """
 
     frames: int

@@ -42,10 +42,11 @@ KEEP_S = 10.0
 class ClipArrays:
     """C clips, F frames, R rows: one for each frame and object of its clip.
 
-    frame_start [C + 1], source [C] (which of the store's sources), row_start [F + 1], offset [F] in frames.u8,
-    size [F, 2] rows and columns, stamp_ns [F], scene [F, 3] (scale, dx, dy from the frame before; nan: unknown),
-    parallax [F, 6] (middle, velocity x, y, slope x, y, spread; nan: unknown). Of rows, objects in the clip's order: motion [R, 3], box [R, 4] and bit [R] of the whole mask (x0, y0, x1, y1; first
-    bit in masks.u8), area [R] of the whole mask, seen [R] visible pixels, seen_box [R, 4].
+    frame_start [C + 1], source [C] (which of the store's sources), row_start [F + 1], offset [F] in frames.u8, size
+    [F, 2] rows and columns, stamp_ns [F], scene [F, 3] (scale, dx, dy from the frame before; nan: unknown),
+    parallax [F, 6] (middle, velocity x, y, slope x, y, spread; nan: unknown). Of rows, objects in the clip's order:
+    motion [R, 3], box [R, 4] and bit [R] of the whole mask (x0, y0, x1, y1; first bit in masks.u8), area [R] of the
+    whole mask, seen [R] visible pixels, seen_box [R, 4].
     """
 
     frame_start: NDArray[np.int64]
