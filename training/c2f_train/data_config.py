@@ -10,6 +10,7 @@ SCENES = ("clutter", "driving")
 TRUTH = "truth"
 FRACTIONS = (
     "sparse_fraction",
+    "living_fraction",
     "movers_fraction",
     "still_fraction",
     "pan_fraction",

@@ -1,6 +1,6 @@
 """Every preset reads, writes and builds; the paper's ones are the published networks."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from tiny import CONFIGS, torch
@@ -14,6 +14,7 @@ from c2f_train.model.network import C2FNetwork
 from c2f_train.model.transformer import TokenTransformer
 from c2f_train.model.unet import UNet
 from c2f_train.official.official_config import IMAGE, VIDEO, published_config
+from c2f_train.synth.scene_config import SceneConfig
 
 
 def test_every_configuration_reads_back_as_written(tmp_path):
@@ -88,6 +89,12 @@ def test_the_orbit_of_a_set_is_a_number_or_a_range():
     for wrong in ([5, 1], [1], [1, "x"]):
         with pytest.raises(ContractError, match="a.orbit_degrees"):
             replace(about, orbit_degrees=wrong)
+
+
+def test_no_share_of_a_set_is_left_out():
+    """`living_fraction` was: sets that asked for animals and people had none."""
+    assert {field.name for field in fields(SetConfig) if field.name.endswith("_fraction")} == set(FRACTIONS)
+    assert set(FRACTIONS) <= {field.name for field in fields(SceneConfig)}
 
 
 @pytest.mark.parametrize("key", FRACTIONS)
