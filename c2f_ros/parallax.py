@@ -18,8 +18,7 @@ LEAST_OBJECTS = 5
 LEAST_ERROR = 0.1
 """Standard error that every velocity has at least, in object sizes per second."""
 STIFFNESS = 0.1
-"""How little must speak for a slope: it is drawn to 0 as by an object, this weight of all others', one height of
-their rows away."""
+"""The slope is drawn to 0: it is what fits best, divided by 1 and this."""
 ROUNDS = 4
 """Fits in a row; in each, objects that the last one does not explain count less: they move by themselves."""
 LEAST_SPREAD = 0.15
