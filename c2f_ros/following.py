@@ -1,7 +1,8 @@
 """Where a tracked object is, seen or not: its extent moves along with the image, and its crops stay aligned.
 
 Pure logic, shared by training and runtime. A crop of rule `followed` is centred on the extent that the object's visible
-pixels had so far, and what was predicted of it, moved by what the image shows of its motion; so frames in memory can be laid over the newest one.
+pixels had so far, and what was predicted of it, moved by what the image shows of its motion; so frames in memory can be
+laid over the newest one.
 """
 
 from __future__ import annotations
